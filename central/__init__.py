@@ -1,0 +1,1 @@
+"""The centre: collects documents, publishes the catalog, talks to ERPs."""

@@ -1,0 +1,174 @@
+"""One way to reach the centre's database, whichever it is.
+
+On SQLite there is one writer connection and a lock around it; readers have their own (WAL). On PostgreSQL every
+transaction has a connection of the pool, and one that lost a race (40001, 40P01) is run again. Bulk rows go in
+through `insert_rows`: multi-row VALUES on SQLite, COPY on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import shared.sqlite  # first: it decides which SQLite everything below runs on
+from sqlalchemy import Table, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from central.db.tables import metadata
+from shared.errors import ConfigError
+
+T = TypeVar("T")
+RETRIES = 8
+_SQLITE_VARIABLES = 32_000
+_RETRYABLE_SQLSTATES = {"40001", "40P01"}
+
+
+class Database:
+    """Transactions on one database.
+
+    Use `read()` for a consistent view (REPEATABLE READ), `write()` for one transaction, and `run()` for a
+    transaction that may have to be run again.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        if not (self.is_sqlite or url.startswith("postgresql+asyncpg")):
+            raise ConfigError(
+                f'the database URL "{url}" is not supported',
+                hint="use sqlite+aiosqlite:///path or postgresql+asyncpg://user:password@host/name",
+            )
+        if self.is_sqlite:
+            if not shared.sqlite.is_safe():
+                raise ConfigError("this SQLite can lose commits in WAL mode", hint="install pysqlite3 >= 0.6.1")
+            self._writer = _sqlite_engine(url, writer=True)
+            self._reader = _sqlite_engine(url, writer=False)
+        else:
+            self._writer = create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+        self._write_lock = asyncio.Lock()
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    async def create(self) -> None:
+        """Make all tables at once; for tests. Installations go through alembic (`counterflow-central migrate`)."""
+        async with self.write() as connection:
+            await connection.run_sync(metadata.create_all)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view of everything."""
+        async with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end of the block unless it raises."""
+        if self.is_sqlite:
+            async with self._write_lock, self._writer.connect() as connection, connection.begin():
+                yield connection
+        else:
+            async with self._writer.connect() as connection, connection.begin():
+                yield connection
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run *work* in one write transaction, again if the database says that it lost a race."""
+        for attempt in range(RETRIES):
+            try:
+                async with self.write() as connection:
+                    return await work(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _RETRYABLE_SQLSTATES or attempt == RETRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def now_ms(self, connection: AsyncConnection) -> int:
+        """The database's clock: the one that nonces, tokens and leases of all nodes are timed by."""
+        if self.is_sqlite:
+            statement = "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+        else:
+            statement = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        return int((await connection.execute(text(statement))).scalar_one())
+
+    async def insert_rows(self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert whole rows, in the table's column order, as fast as the database takes them."""
+        if not rows:
+            return
+        if self.is_sqlite:
+            await _sqlite_insert(connection, table, rows)
+        else:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            await connection.execute(_BEGIN)  # SQLAlchemy begins lazily; COPY below bypasses it
+            await raw.copy_records_to_table(table.name, records=rows, columns=[column.name for column in table.columns])
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT with ON CONFLICT of the database's own kind."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+
+_BEGIN = text("SELECT 1")
+
+
+def chunks(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    """*rows* in runs of at most *size*."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+async def _sqlite_insert(connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    # One statement of many rows keeps the interpreter out of SQLite's way: it runs without the GIL from end to end.
+    width = len(table.columns)
+    place = "(" + ",".join("?" * width) + ")"
+    per_statement = min(500, _SQLITE_VARIABLES // width)
+    head = f'INSERT INTO "{table.name}" VALUES '
+    statements = [
+        (head + ",".join([place] * len(part)), [value for row in part for value in row]) for part in chunks(rows, per_statement)
+    ]
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection  # aiosqlite.Connection
+
+    def run() -> None:
+        execute = driver._conn.execute  # type: ignore[union-attr]
+        for statement, values in statements:
+            execute(statement, values)
+
+    # aiosqlite offers no public way to run one function on its thread; a call per statement would cost a hop each.
+    await driver._execute(run)  # type: ignore[union-attr]
+
+
+def _sqlite_engine(url: str, *, writer: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if writer else 4,
+        max_overflow=0 if writer else 4,
+        connect_args={"timeout": 30},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: `begin` below does, at once for the writer.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-65536")
+        cursor.execute("PRAGMA busy_timeout=30000")
+        if not writer:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine

@@ -1,0 +1,1 @@
+"""One station: it sells with no network and tells the centre later."""

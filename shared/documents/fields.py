@@ -1,0 +1,53 @@
+"""Field types that all documents and catalog entities use; each carries its bounds and its unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from shared.clock import from_rfc3339
+from shared.errors import BadInput
+from shared.money import AMOUNT_MAX_MINOR
+from shared.quantity import from_micro, to_micro
+
+
+class Record(BaseModel):
+    """A model that keeps fields it does not know: a newer till's fields travel through an older agent unchanged."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+def _quantity(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError('a quantity is an integer or a decimal string such as "0.350", never a float')
+    try:
+        return from_micro(to_micro(value))
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+
+
+def _time(value: str) -> str:
+    from_rfc3339(value)
+    return value
+
+
+Minor = Annotated[int, Field(strict=True, ge=-AMOUNT_MAX_MINOR, le=AMOUNT_MAX_MINOR)]
+"""Money in minor units of the document's currency."""
+
+Quantity = Annotated[str, BeforeValidator(_quantity)]
+"""Decimal string with at most six places; negative for goods that come back."""
+
+Time = Annotated[str, Field(max_length=40), AfterValidator(_time)]
+"""RFC 3339 with an offset."""
+
+BusinessDate = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+"""The store's own day, as the till set it; never derived from UTC."""
+
+Code = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=4_000)]
+CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+BasisPoints = Annotated[int, Field(strict=True, ge=0, le=100_000)]
+"""A rate: 2000 is 20 %."""
+DocId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
