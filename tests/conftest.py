@@ -1,0 +1,158 @@
+"""What every test may ask for, and the groups that run.py chooses from.
+
+Each test belongs to exactly one group: the most demanding of the markers it bears and of the folder it lies in.
+With COUNTERFLOW_REQUIRE_ALL=1 a group of which nothing ran, only skips, is a failure: a machine that must run
+everything may not pass by leaving something out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.postgres import PostgresCluster, PostgresFailed, PostgresUnavailable
+from tests.support.processes import Process
+
+GROUPS = ("demo", "docs", "faults", "system", "simulation", "postgres", "unit")  # the most demanding first
+FOLDERS = {name: name for name in GROUPS} | {"benchmarks": "system", "browser": "system"}
+ONE_BY_ONE = frozenset({"demo", "docs", "faults", "system"})  # they start processes and want a core
+
+REQUIRE_ALL = os.environ.get("COUNTERFLOW_REQUIRE_ALL") == "1"
+LONG = os.environ.get("COUNTERFLOW_LONG") == "1"
+TESTS = Path(__file__).parent
+
+# A busy machine is no failure of the code; the long run looks ten times as far.
+hypothesis.settings.register_profile("short", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "long", parent=hypothesis.settings.get_profile("short"), max_examples=1_000
+)
+hypothesis.settings.load_profile("long" if LONG else "short")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--group", action="append", choices=GROUPS, default=[], help="only this group; may be repeated"
+    )
+
+
+def group_of(markers: set[str], path: Path) -> str:
+    """Return the group of a test from its markers and its file."""
+    folders = path.relative_to(TESTS).parts[:-1] if path.is_relative_to(TESTS) else ()
+    named = markers | {FOLDERS[folder] for folder in folders if folder in FOLDERS}
+    return next((group for group in GROUPS if group in named), "unit")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--group")
+    kept, left_out = [], []
+    for item in items:
+        group = group_of({mark.name for mark in item.iter_markers()}, item.path)
+        item.add_marker(group)
+        item.user_properties.append(("group", group))
+        if group in ONE_BY_ONE:
+            item.add_marker(pytest.mark.xdist_group("one_by_one"))
+        (kept if not wanted or group in wanted else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+class GroupReport:
+    """Counts what ran in each group; on the process that reports, not on xdist's workers."""
+
+    def __init__(self) -> None:
+        self.ran: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        group = dict(report.user_properties).get("group", "unit")
+        self.seconds[group] += report.duration  # type: ignore[assignment]
+        if report.skipped:
+            self.skipped[group] += 1
+        elif report.when == "call":
+            self.ran[group] += 1
+
+    def left_out(self) -> list[str]:
+        """Return the groups of which every test was skipped."""
+        return [group for group in GROUPS if self.skipped[group] and not self.ran[group]]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if REQUIRE_ALL and self.left_out() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("groups")
+        for group in reversed(GROUPS):
+            if self.ran[group] or self.skipped[group]:
+                line = f"{group:<12}{self.ran[group]:>6} ran {self.skipped[group]:>5} skipped"
+                terminalreporter.write_line(f"{line} {self.seconds[group]:>9.1f} s")
+        if REQUIRE_ALL:
+            for group in self.left_out():
+                told = f"group {group}: everything was skipped, and COUNTERFLOW_REQUIRE_ALL wants it run"
+                terminalreporter.write_line(f"ERROR {told}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(GroupReport(), "counterflow-groups")
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """One server for the whole run, with fsync off; a test of power cuts makes its own."""
+    try:
+        cluster = PostgresCluster(fsync=False)
+    except PostgresUnavailable as reason:
+        if REQUIRE_ALL:
+            raise
+        pytest.skip(str(reason))
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own, as a URL for SQLAlchemy with asyncpg."""
+    url = postgres_cluster.create_database()
+    yield url
+    try:
+        postgres_cluster.drop_database(url)
+    except PostgresFailed:
+        if postgres_cluster.is_running():
+            raise
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, once on SQLite and once on PostgreSQL: the same test runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'central.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Callable[..., Process]]:
+    """Start processes of ours that do not outlive the test: `processes("centre", python("-m", "central.cli"))`."""
+    started: list[Process] = []
+
+    def start(name: str, argv: list[str], **options: object) -> Process:
+        process = Process(name, argv, tmp_path, **options)  # type: ignore[arg-type]
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in reversed(started):
+        process.kill()
+        print(
+            f"---- the end of {process.log_file.name}\n{process.log_tail()}"
+        )  # pytest shows it when a test failed
