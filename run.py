@@ -114,7 +114,7 @@ def check_this_python() -> None:
         has_venv=importlib.util.find_spec("venv") is not None,
         has_ensurepip=importlib.util.find_spec("ensurepip") is not None,
         executable=sys.executable,
-        version=sys.version_info,
+        version=sys.version_info[:3],
     )
     if told:
         raise SetupFailed(told)
@@ -335,7 +335,7 @@ def parse(argv: Sequence[str]) -> Request:
 
 
 def main(argv: Sequence[str]) -> int:
-    told = python_too_old(sys.version_info)
+    told = python_too_old(sys.version_info[:3])
     if told:
         print(told, file=sys.stderr)
         return EXIT_UNAVAILABLE

@@ -8,7 +8,7 @@ everything may not pass by leaving something out.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def group_of(markers: set[str], path: Path) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = config.getoption("--group")
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         group = group_of({mark.name for mark in item.iter_markers()}, item.path)
         item.add_marker(group)
@@ -69,11 +70,11 @@ class GroupReport:
     def __init__(self) -> None:
         self.ran: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        group = dict(report.user_properties).get("group", "unit")
-        self.seconds[group] += report.duration  # type: ignore[assignment]
+        group = str(dict(report.user_properties).get("group", "unit"))
+        self.seconds[group] += report.duration
         if report.skipped:
             self.skipped[group] += 1
         elif report.when == "call":
