@@ -262,7 +262,7 @@ class FaultProxy:
             return next((kept for other, kept in reversed(self._kept.items()) if other != path), None)
         return None
 
-    async def _forward(  # noqa: PLR0917 - one exchange, and these are its parts
+    async def _forward(
         self,
         request: bytes,
         method: bytes,
