@@ -84,8 +84,11 @@ stations = Table(
     Column("last_seen_ms", BigInteger),
     Column("report", LargeBinary),  # its last report, as sent
     Column("report_ms", BigInteger),
+    Column("reached", LargeBinary),  # JSON: scope -> [gen, seq, since when it has reported just that]
     Column("created_ms", BigInteger, nullable=False),
 )
+# Read by every node twice a second; the rows themselves are wide with reports.
+Index("stations_poke", stations.c.station_no, stations.c.poke)
 
 station_groups = Table(
     "station_groups",
@@ -384,6 +387,18 @@ scope_rows = Table(
 )
 Index("scope_rows_by_seq", scope_rows.c.scope_no, scope_rows.c.seq, unique=True)
 
+publications = Table(
+    "publications",
+    metadata,
+    Column("scope_no", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # the last one of the publication
+    Column("at_ms", BigInteger, nullable=False),
+    Column("rows", Integer, nullable=False),
+    PrimaryKeyConstraint("scope_no", "seq"),
+    **WITHOUT_ROWID,
+)
+"""When HQ said what: a rollout's lag counts from here."""
+
 snapshots = Table(
     "snapshots",
     metadata,
@@ -392,7 +407,7 @@ snapshots = Table(
     Column("gen", LargeBinary, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("built_ms", BigInteger, nullable=False),
+    Column("built_ms", BigInteger, nullable=False),  # 0 while its parts are being stored
 )
 Index("snapshots_by_scope", snapshots.c.scope_no)
 
