@@ -34,6 +34,9 @@ class Auth(StrEnum):
 
     ANYONE = "anyone"
     STATION = "station"  # a session token
+    SESSION = (
+        "session"  # a session token whose age and station's row the handler checks in its own transaction
+    )
     READ = "read"  # an API key of role read or admin
     ADMIN = "admin"  # an API key of role admin
     FEED = "feed"  # an API key of role feed, read or admin
@@ -78,6 +81,8 @@ class Authenticator(Protocol):
 
     async def station(self, token: str) -> StationIdentity: ...
 
+    def session(self, token: str) -> object: ...
+
     async def key(self, key: str) -> KeyIdentity: ...
 
 
@@ -112,11 +117,15 @@ def mount(app: web.Application, api: object, authenticator: Authenticator) -> No
         operation: Endpoint | None = getattr(getattr(type(api), name), "endpoint", None)
         if operation is not None:
             known.append(operation)
-            app.router.add_route(operation.method, operation.path, _guarded(getattr(api, name), operation, authenticator))
+            app.router.add_route(
+                operation.method, operation.path, _guarded(getattr(api, name), operation, authenticator)
+            )
 
 
 def _guarded(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], operation: Endpoint, authenticator: Authenticator
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    operation: Endpoint,
+    authenticator: Authenticator,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         request_id = request.headers.get(wire.REQUEST_ID_HEADER) or secrets.token_hex(8)
@@ -124,6 +133,8 @@ def _guarded(
         try:
             if operation.auth is Auth.STATION:
                 request["station"] = await authenticator.station(bearer(request))
+            elif operation.auth is Auth.SESSION:
+                request["session"] = authenticator.session(bearer(request))
             elif operation.auth is not Auth.ANYONE:
                 request["key"] = _allowed(await authenticator.key(bearer(request)), operation.auth)
             return await handler(request)
@@ -134,9 +145,13 @@ def _guarded(
 
 
 def _allowed(identity: KeyIdentity, needed: Auth) -> KeyIdentity:
-    roles = {Auth.READ: {"read", "admin"}, Auth.ADMIN: {"admin"}, Auth.FEED: {"feed", "read", "admin"}}[needed]
+    roles = {Auth.READ: {"read", "admin"}, Auth.ADMIN: {"admin"}, Auth.FEED: {"feed", "read", "admin"}}[
+        needed
+    ]
     if identity.role not in roles:
-        raise NotAllowed(f'the API key "{identity.who}" has the role {identity.role}; this needs {" or ".join(sorted(roles))}')
+        raise NotAllowed(
+            f'the API key "{identity.who}" has the role {identity.role}; this needs {" or ".join(sorted(roles))}'
+        )
     return identity
 
 
@@ -148,7 +163,9 @@ def bearer(request: web.Request) -> str:
     return value.strip()
 
 
-async def raw_body(request: web.Request, *, body_max: int = BODY_MAX_BYTES, raw_max: int = RAW_MAX_BYTES, digest: bool = True) -> bytes:
+async def raw_body(
+    request: web.Request, *, body_max: int = BODY_MAX_BYTES, raw_max: int = RAW_MAX_BYTES, digest: bool = True
+) -> bytes:
     """The body, its digest checked and its coding undone, both within bounds.
 
     Raises:
@@ -170,7 +187,9 @@ async def raw_body(request: web.Request, *, body_max: int = BODY_MAX_BYTES, raw_
     return wire.unpack(body, request.headers.get("Content-Encoding"), raw_max)
 
 
-async def read_model(request: web.Request, model: type[Model], *, body_max: int = BODY_MAX_BYTES, digest: bool = False) -> Model:
+async def read_model(
+    request: web.Request, model: type[Model], *, body_max: int = BODY_MAX_BYTES, digest: bool = False
+) -> Model:
     """The body as *model*; `BadInput` names every wrong field."""
     body = await raw_body(request, body_max=body_max, digest=digest)
     try:
@@ -223,7 +242,12 @@ def framed(
     return web.Response(
         body=packed,
         status=status,
-        headers={**frame, **(headers or {}), "Content-Type": media, wire.REQUEST_ID_HEADER: request.get("request_id", "")},
+        headers={
+            **frame,
+            **(headers or {}),
+            "Content-Type": media,
+            wire.REQUEST_ID_HEADER: request.get("request_id", ""),
+        },
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import shared.sqlite  # first: it decides which SQLite everything below runs on
-from sqlalchemy import Table, event, text
+import shared.sqlite  # isort: skip; first: it decides which SQLite everything below runs on
+
+from sqlalchemy import Row, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,6 +24,8 @@ from central.db.tables import metadata
 from shared.errors import ConfigError
 
 T = TypeVar("T")
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of any columns; SQLAlchemy 2.1 types a row by each of its columns."""
 RETRIES = 8
 _SQLITE_VARIABLES = 32_000
 _RETRYABLE_SQLSTATES = {"40001", "40P01"}
@@ -45,7 +48,9 @@ class Database:
             )
         if self.is_sqlite:
             if not shared.sqlite.is_safe():
-                raise ConfigError("this SQLite can lose commits in WAL mode", hint="install pysqlite3 >= 0.6.1")
+                raise ConfigError(
+                    "this SQLite can lose commits in WAL mode", hint="install pysqlite3 >= 0.6.1"
+                )
             self._writer = _sqlite_engine(url, writer=True)
             self._reader = _sqlite_engine(url, writer=False)
         else:
@@ -84,10 +89,24 @@ class Database:
             try:
                 async with self.write() as connection:
                     return await work(connection)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _RETRYABLE_SQLSTATES or attempt == RETRIES - 1:
+            except Exception as error:
+                if not lost_a_race(error) or attempt == RETRIES - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def script(
+        self, connection: AsyncConnection, statements: Sequence[tuple[str, Sequence[Any]]]
+    ) -> list[list[Any]]:
+        """Run statements of this database's own dialect one after the other and return the rows of each.
+
+        For the paths that every document takes: one hop to SQLite's thread for all, no compiling of expressions.
+        """
+        if self.is_sqlite:
+            return await on_sqlite(
+                connection, lambda raw: [raw.execute(text, values).fetchall() for text, values in statements]
+            )
+        raw = await _asyncpg(connection)
+        return [await raw.fetch(text, *values) for text, values in statements]
 
     async def now_ms(self, connection: AsyncConnection) -> int:
         """The database's clock: the one that nonces, tokens and leases of all nodes are timed by."""
@@ -97,17 +116,19 @@ class Database:
             statement = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
         return int((await connection.execute(text(statement))).scalar_one())
 
-    async def insert_rows(self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    async def insert_rows(
+        self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
         """Insert whole rows, in the table's column order, as fast as the database takes them."""
         if not rows:
             return
         if self.is_sqlite:
             await _sqlite_insert(connection, table, rows)
         else:
-            raw = (await connection.get_raw_connection()).driver_connection
-            assert raw is not None
-            await connection.execute(_BEGIN)  # SQLAlchemy begins lazily; COPY below bypasses it
-            await raw.copy_records_to_table(table.name, records=rows, columns=[column.name for column in table.columns])
+            raw = await _asyncpg(connection)
+            await raw.copy_records_to_table(
+                table.name, records=rows, columns=[column.name for column in table.columns]
+            )
 
     def insert(self, table: Table) -> Any:
         """An INSERT with ON CONFLICT of the database's own kind."""
@@ -115,6 +136,29 @@ class Database:
 
 
 _BEGIN = text("SELECT 1")
+
+
+def lost_a_race(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed now (serialization failure, deadlock)."""
+    if isinstance(error, DBAPIError):
+        error = error.orig or error
+    return getattr(error, "sqlstate", None) in _RETRYABLE_SQLSTATES
+
+
+async def _asyncpg(connection: AsyncConnection) -> Any:
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    if not raw.is_in_transaction():
+        await connection.execute(_BEGIN)  # SQLAlchemy begins lazily, and what follows bypasses it
+    return raw
+
+
+async def on_sqlite(connection: AsyncConnection, work: Callable[[Any], T]) -> T:
+    """Run *work* with the bare connection on SQLite's thread."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection  # aiosqlite.Connection
+    # aiosqlite offers no public way to run one function on its thread; a call per statement would cost a hop each.
+    return cast(T, await driver._execute(lambda: work(driver._conn)))
 
 
 def chunks(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
@@ -128,20 +172,17 @@ async def _sqlite_insert(connection: AsyncConnection, table: Table, rows: Sequen
     width = len(table.columns)
     place = "(" + ",".join("?" * width) + ")"
     per_statement = min(500, _SQLITE_VARIABLES // width)
-    head = f'INSERT INTO "{table.name}" VALUES '
+    head = f'INSERT INTO "{table.name}" VALUES '  # noqa: S608 -- a table of ours
     statements = [
-        (head + ",".join([place] * len(part)), [value for row in part for value in row]) for part in chunks(rows, per_statement)
+        (head + ",".join([place] * len(part)), [value for row in part for value in row])
+        for part in chunks(rows, per_statement)
     ]
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection  # aiosqlite.Connection
 
-    def run() -> None:
-        execute = driver._conn.execute  # type: ignore[union-attr]
+    def run(raw: Any) -> None:
         for statement, values in statements:
-            execute(statement, values)
+            raw.execute(statement, values)
 
-    # aiosqlite offers no public way to run one function on its thread; a call per statement would cost a hop each.
-    await driver._execute(run)  # type: ignore[union-attr]
+    await on_sqlite(connection, run)
 
 
 def _sqlite_engine(url: str, *, writer: bool) -> AsyncEngine:

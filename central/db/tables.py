@@ -7,6 +7,10 @@ small tables (`pending`, `waiting`, `parked`, `held`) names it; in none of them 
 
 from __future__ import annotations
 
+from typing import Any
+
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -27,7 +31,7 @@ metadata = MetaData()
 
 # SQLite only numbers rows by itself for INTEGER; PostgreSQL needs 64 bits.
 Big = BigInteger().with_variant(Integer(), "sqlite")
-WITHOUT_ROWID = {"sqlite_with_rowid": False}
+WITHOUT_ROWID: dict[str, Any] = {"sqlite_with_rowid": False}
 
 # ---- the centre itself ----
 
