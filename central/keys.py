@@ -1,0 +1,134 @@
+"""API keys: what HQ's people, scripts and feed consumers show at the door.
+
+A key is 160 random bits and shown once; the database keeps its SHA-256 (nothing slower is needed for a secret that
+nobody can guess). Invariants: a revoked key opens nothing from the next request on, on every node; the last admin
+key cannot be revoked, or nobody could ever make another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central import audit
+from central.api.http import KeyIdentity
+from central.db import admin as rows
+from central.db.database import Database
+from shared.errors import BadInput, Conflict, NotAuthenticated, NotFound
+from shared.ids import check_code
+
+ROLES = ("read", "admin", "feed")
+KEY_BYTES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as lists show it: never the key itself."""
+
+    name: str
+    role: str
+    consumer: str | None
+    created_ms: int
+    revoked_ms: int | None
+
+
+class ApiKeys:
+    """Make, check and revoke API keys."""
+
+    def __init__(
+        self, database: Database, random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
+        self._database = database
+        self._random_bytes = random_bytes
+
+    async def authenticate(self, key: str) -> KeyIdentity:
+        """Whose key it is.
+
+        Raises:
+            NotAuthenticated: no key of ours, or a revoked one.
+        """
+        async with self._database.read() as connection:
+            row = await rows.key_by_hash(connection, _hash(key))
+        if row is None:
+            raise NotAuthenticated(
+                "this API key is not known here",
+                hint="check the address of the centre and the key; `counterflow-central init --new-key` on the "
+                "centre's machine draws another one",
+            )
+        if row.revoked_ms is not None:
+            raise NotAuthenticated(
+                f'the API key "{row.name}" was revoked', hint="ask for a new one", code="key-revoked"
+            )
+        return KeyIdentity(row.name, row.role, row.consumer)
+
+    async def create(self, name: str, role: str, consumer: str | None = None, *, who: str) -> str:
+        """Draw a key; the only time that it is seen.
+
+        Raises:
+            BadInput: unknown role, or a feed key without its consumer.
+            Conflict: the name is taken (a revoked key's name too: the trail must stay unambiguous).
+        """
+
+        async def work(connection: AsyncConnection) -> str:
+            return await self.create_in(connection, name, role, consumer, who=who)
+
+        return await self._database.run(work)
+
+    async def create_in(
+        self, connection: AsyncConnection, name: str, role: str, consumer: str | None = None, *, who: str
+    ) -> str:
+        """`create` within a transaction."""
+        check_code(name, "key name")
+        if role not in ROLES:
+            raise BadInput(f'role "{role}" is not known', hint="use read, admin or feed")
+        if (role == "feed") != (consumer is not None):
+            raise BadInput(
+                "a key of role feed names its consumer, and no other key does", hint="add --consumer NAME"
+            )
+        if await rows.key_exists(connection, name):
+            raise Conflict(
+                f'there is an API key "{name}" already', hint="names are not used twice; choose another"
+            )
+        if consumer is not None and not await rows.consumer_exists(connection, consumer):
+            raise NotFound(
+                f'there is no consumer "{consumer}"', hint="`counterflow-central consumers add` makes one"
+            )
+        key = f"cf_{role}_{base64.b32encode(self._random_bytes(KEY_BYTES)).decode().lower()}"
+        at_ms = await self._database.now_ms(connection)
+        await rows.insert_key(connection, name, _hash(key), role, consumer, at_ms)
+        await audit.record(
+            connection, at_ms, who, "key.create", {"name": name, "role": role, "consumer": consumer}
+        )
+        return key
+
+    async def revoke(self, name: str, *, who: str) -> None:
+        """Close the door for a key at once; revoking it again changes nothing."""
+
+        async def work(connection: AsyncConnection) -> None:
+            if not await rows.key_exists(connection, name):
+                raise NotFound(
+                    f'there is no API key "{name}"', hint="`counterflow-central keys list` shows them"
+                )
+            if await rows.live_admin_keys(connection) == [name]:
+                raise Conflict(
+                    f'"{name}" is the last admin key',
+                    hint="make another one first: `counterflow-central keys add`",
+                )
+            at_ms = await self._database.now_ms(connection)
+            await rows.revoke_key(connection, name, at_ms)
+            await audit.record(connection, at_ms, who, "key.revoke", {"name": name})
+
+        await self._database.run(work)
+
+    async def list(self) -> list[KeyRow]:
+        async with self._database.read() as connection:
+            return [KeyRow(**row._mapping) for row in await rows.list_keys(connection)]
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
