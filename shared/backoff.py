@@ -14,6 +14,8 @@ def full_jitter(attempt: int, rng: random.Random, base_s: float = 1.0, cap_s: fl
     return rng.uniform(0, bound)
 
 
-def next_delay(attempt: int, rng: random.Random, retry_after_s: float | None, base_s: float = 1.0, cap_s: float = 300.0) -> float:
+def next_delay(
+    attempt: int, rng: random.Random, retry_after_s: float | None, base_s: float = 1.0, cap_s: float = 300.0
+) -> float:
     """As `full_jitter`, but never sooner than the server's Retry-After."""
     return max(full_jitter(attempt, rng, base_s, cap_s), retry_after_s or 0.0)

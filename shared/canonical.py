@@ -42,7 +42,9 @@ def parse_object(raw: bytes | bytearray | memoryview | str, where: str = "body")
     """Parse a JSON object; anything else raises `BadInput`."""
     value = parse(raw, where)
     if not isinstance(value, dict):
-        raise BadInput(f"{where} must be a JSON object, it is a {type(value).__name__}", code="malformed-json")
+        raise BadInput(
+            f"{where} must be a JSON object, it is a {type(value).__name__}", code="malformed-json"
+        )
     return value
 
 

@@ -21,7 +21,12 @@ def gtin_check_digit(body: str) -> int:
 
 def is_gtin(code: str) -> bool:
     """Whether *code* is a GTIN-8, -12, -13 or -14 with a right check digit."""
-    return len(code) in (8, 12, 13, 14) and code.isascii() and code.isdigit() and gtin_check_digit(code[:-1]) == int(code[-1])
+    return (
+        len(code) in (8, 12, 13, 14)
+        and code.isascii()
+        and code.isdigit()
+        and gtin_check_digit(code[:-1]) == int(code[-1])
+    )
 
 
 def luhn_ok(digits: str) -> bool:

@@ -17,7 +17,9 @@ _from_bytes = int.from_bytes
 def row_hash(entity: str, key: str, version: bytes) -> int:
     """128 bits of one live row: the first 16 bytes of SHA-256 over length-prefixed entity, key and the version."""
     e, k = entity.encode(), key.encode()
-    return _from_bytes(_sha256(len(e).to_bytes(4, "big") + e + len(k).to_bytes(4, "big") + k + version).digest()[:16], "big")
+    return _from_bytes(
+        _sha256(len(e).to_bytes(4, "big") + e + len(k).to_bytes(4, "big") + k + version).digest()[:16], "big"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,22 @@ NAMES = (
     "publish.before_commit",
 )
 
-_name, _, _nth = os.environ.get("COUNTERFLOW_FAULTPOINT", "").partition(":")
-_left = int(_nth or 1)
+
+class _Fuse:
+    """What is left until the process dies; one per process, set by the environment at the start."""
+
+    def __init__(self, setting: str) -> None:
+        self.name, _, nth = setting.partition(":")
+        self.left = int(nth or 1)
+
+
+_fuse = _Fuse(os.environ.get("COUNTERFLOW_FAULTPOINT", ""))
 
 
 def reach(name: str) -> None:
     """Die here, without any clean-up, if the environment names this place."""
-    global _left
-    if _name and name == _name:
-        _left -= 1
-        if _left <= 0:
+    if _fuse.name == name:
+        _fuse.left -= 1
+        if _fuse.left <= 0:
             # TerminateProcess on Windows, SIGKILL elsewhere: no handler runs, nothing is flushed.
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

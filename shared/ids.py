@@ -63,5 +63,7 @@ def check_code(text: str, what: str) -> str:
         BadInput: it is empty, longer than 40, or has other characters than letters, digits, dot, hyphen, underscore.
     """
     if not _CODE.match(text):
-        raise BadInput(f'{what} "{text}" must be 1 to 40 letters, digits, ".", "_" or "-", and start with a letter or digit')
+        raise BadInput(
+            f'{what} "{text}" must be 1 to 40 letters, digits, ".", "_" or "-", and start with a letter or digit'
+        )
     return text

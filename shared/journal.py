@@ -81,10 +81,14 @@ def signed_message(station: str, epoch: bytes, last_seq: int, last_head: bytes) 
 
 def session_message(station: str, nonce: str, epoch: bytes, body_hash: bytes) -> bytes:
     """What a station signs to open a session: its nonce, its current epoch and the hash of all that it claims."""
-    return b"".join(_field(part) for part in (b"CF1-session", station.encode(), nonce.encode(), epoch, body_hash))
+    return b"".join(
+        _field(part) for part in (b"CF1-session", station.encode(), nonce.encode(), epoch, body_hash)
+    )
 
 
-def first_break(prev_head: bytes, first_seq: int, documents: Sequence[tuple[bytes, bytes]], stored_heads: Sequence[bytes]) -> int | None:
+def first_break(
+    prev_head: bytes, first_seq: int, documents: Sequence[tuple[bytes, bytes]], stored_heads: Sequence[bytes]
+) -> int | None:
     """The first seq whose stored head does not follow from its bytes, or None if the chain is whole.
 
     Args:

@@ -15,7 +15,19 @@ AMOUNT_MAX_MINOR = 10**15
 """No single amount is larger: sums of a million of them still fit 64 bits."""
 
 # ISO 4217 minor units that are not 2, for the currencies that shops meet.
-_EXPONENTS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "PYG": 0, "ISK": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+_EXPONENTS = {
+    "JPY": 0,
+    "KRW": 0,
+    "VND": 0,
+    "CLP": 0,
+    "PYG": 0,
+    "ISK": 0,
+    "KWD": 3,
+    "BHD": 3,
+    "OMR": 3,
+    "TND": 3,
+    "JOD": 3,
+}
 
 
 class NothingToAllocate(BadInput):
@@ -40,7 +52,9 @@ def allocate(total_minor: int, weights: Sequence[int]) -> list[int]:
     """
     weight_sum = sum(weights)
     if weight_sum <= 0 or min(weights) < 0:
-        raise NothingToAllocate(f"cannot split {total_minor} by the weights {list(weights)}: they must be >= 0 and not all 0")
+        raise NothingToAllocate(
+            f"cannot split {total_minor} by the weights {list(weights)}: they must be >= 0 and not all 0"
+        )
     sign = -1 if total_minor < 0 else 1
     magnitude = abs(total_minor)
     shares = [magnitude * weight // weight_sum for weight in weights]

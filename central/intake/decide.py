@@ -181,7 +181,9 @@ class Apply(StrEnum):
     WAIT_SCHEMA = "schema"
 
 
-def decide_apply(kind_known: bool, version_known: bool, refs: Sequence[str], applied: frozenset[str] | set[str]) -> Apply:
+def decide_apply(
+    kind_known: bool, version_known: bool, refs: Sequence[str], applied: frozenset[str] | set[str]
+) -> Apply:
     """Whether a document can be turned into rows now.
 
     Args:

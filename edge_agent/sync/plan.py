@@ -54,7 +54,7 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The centre holds another branch of this epoch: journal again, in a fresh epoch if need be, what follows *after*."""
+    """The centre holds another branch of this epoch: what follows *after* is journaled again, in a fresh epoch."""
 
     epoch: bytes
     after: int
@@ -111,7 +111,7 @@ def next_step(
 
 
 def forked(local: LocalEpoch, server: ServerEpoch) -> bool:
-    """Whether the centre holds a branch of this epoch that is not ours (its head at `last` is not the one held here)."""
+    """Whether the centre holds another branch of this epoch (its head at `last` is not the one held here)."""
     if server.last == 0:
         return False
     if server.last < local.first - 1:

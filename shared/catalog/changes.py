@@ -41,7 +41,9 @@ class Differences:
     total: int
 
 
-def differences(changes: Mapping[tuple[str, str], bytes | None], current: Mapping[tuple[str, str], bytes | None]) -> Differences:
+def differences(
+    changes: Mapping[tuple[str, str], bytes | None], current: Mapping[tuple[str, str], bytes | None]
+) -> Differences:
     """Which of *changes* differ from *current*.
 
     Args:

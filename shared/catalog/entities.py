@@ -60,7 +60,7 @@ class ProductGroup(Record):
 
 
 class Price(Record):
-    """A price in one price list. The narrowest that fits wins: variant and pack before product, later `valid_from` first."""
+    """A price in one price list. The narrowest wins: variant and pack before product, later `valid_from` first."""
 
     price_list: Code
     product: Code
@@ -217,7 +217,13 @@ ENTITIES: dict[str, Entity] = {
     for entity in (
         Entity("product", Product, ("code",), _base, "keep"),
         Entity("product_group", ProductGroup, ("code",), _base, "keep"),
-        Entity("price", Price, ("price_list", "product", "variant", "pack", "min_quantity", "valid_from"), _price_list, "delete"),
+        Entity(
+            "price",
+            Price,
+            ("price_list", "product", "variant", "pack", "min_quantity", "valid_from"),
+            _price_list,
+            "delete",
+        ),
         Entity("balance", Balance, ("warehouse", "product", "variant", "lot"), _store, "zero"),
         Entity("warehouse", Warehouse, ("code",), _base, "keep"),
         Entity("customer", Customer, ("code",), _base, "keep"),

@@ -17,7 +17,9 @@ def check_scope(name: str) -> str:
     """Return *name* if it is `base` or `<family>/<code>` of a known family; `BadInput` otherwise."""
     family, _, code = name.partition("/")
     if name != BASE and not (family in _FAMILIES and code):
-        raise BadInput(f'"{name}" is not a scope', hint='use "base", "pricelist/P", "store/S", "group/G" or "station/T"')
+        raise BadInput(
+            f'"{name}" is not a scope', hint='use "base", "pricelist/P", "store/S", "group/G" or "station/T"'
+        )
     return name
 
 
@@ -34,7 +36,9 @@ class Membership:
 def scopes_of(member: Membership) -> list[str]:
     """The station's scopes, strongest first: their index is the rank that the manifest tells."""
     groups = sorted(member.groups, key=lambda group: (-group[1], group[0]))
-    price_lists = [group[2] for group in groups if group[2]] + ([member.price_list] if member.price_list else [])
+    price_lists = [group[2] for group in groups if group[2]] + (
+        [member.price_list] if member.price_list else []
+    )
     names = [
         f"station/{member.station}",
         f"store/{member.store}",

@@ -12,7 +12,18 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.documents.fields import BasisPoints, Code, CurrencyCode, DocId, Minor, Name, Quantity, Record, Text, Time
+from shared.documents.fields import (
+    BasisPoints,
+    Code,
+    CurrencyCode,
+    DocId,
+    Minor,
+    Name,
+    Quantity,
+    Record,
+    Text,
+    Time,
+)
 
 
 class PriceReason(Record):
@@ -107,7 +118,9 @@ class Receipt(Record):
     def _adds_up(self) -> Self:
         lines = sum(line.amount_minor for line in self.lines) + self.rounding_minor
         if lines != self.total_minor:
-            raise ValueError(f"the lines sum to {lines} (with rounding) but total_minor is {self.total_minor}")
+            raise ValueError(
+                f"the lines sum to {lines} (with rounding) but total_minor is {self.total_minor}"
+            )
         paid = sum(payment.amount_minor for payment in self.payments)
         if paid != self.total_minor:
             raise ValueError(f"the payments sum to {paid} but total_minor is {self.total_minor}")

@@ -37,7 +37,9 @@ def pairs(lines: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         BadInput: an odd number of lines.
     """
     if len(lines) % 2:
-        raise BadInput(f"{len(lines)} lines follow the first one; every document has two", code="malformed-body")
+        raise BadInput(
+            f"{len(lines)} lines follow the first one; every document has two", code="malformed-body"
+        )
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 

@@ -21,7 +21,9 @@ class EnrollRequest(Record):
 
     code: str = Field(min_length=16, max_length=200)
     public_key: Hex = Field(pattern=r"^[0-9a-f]{64}$", description="Ed25519")
-    station: str | None = Field(None, max_length=40, description="wished code, for a code that is for a group")
+    station: str | None = Field(
+        None, max_length=40, description="wished code, for a code that is for a group"
+    )
     host: str = Field("", max_length=200)
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -65,7 +67,9 @@ class SessionRequest(Record):
     nonce: str = Field(max_length=200)
     current_epoch: Hex = Field(pattern=r"^[0-9a-f]{32}$")
     epochs: list[EpochClaim] = Field(max_length=10_000)
-    drain: bool = Field(False, description="an archived journal being emptied; it takes no part in the check for copies")
+    drain: bool = Field(
+        False, description="an archived journal being emptied; it takes no part in the check for copies"
+    )
     versions: dict[str, str] = Field(default_factory=dict)
     clock_ms: int
     signature: Hex = Field(pattern=r"^[0-9a-f]{128}$")
@@ -109,7 +113,8 @@ class PushEnvelope(Record):
     signature: Hex = Field(pattern=r"^[0-9a-f]{128}$")
     parent: tuple[Hex, int, Hex] | None = None
     damaged: dict[str, tuple[Hex, Hex]] = Field(
-        default_factory=dict, description="seq -> recorded (header hash, payload hash); its two lines are base64"
+        default_factory=dict,
+        description="seq -> recorded (header hash, payload hash); its two lines are base64",
     )
 
 

@@ -45,7 +45,10 @@ def name_of(body: dict[str, Any]) -> str:
 def from_validation(error: pydantic.ValidationError, where: str) -> BadInput:
     """A `BadInput` that names every wrong field (the first five) by its path."""
     faults = [
-        {"field": ".".join(str(part) for part in fault["loc"]) or "(whole)", "why": fault["msg"].removeprefix("Value error, ")}
+        {
+            "field": ".".join(str(part) for part in fault["loc"]) or "(whole)",
+            "why": fault["msg"].removeprefix("Value error, "),
+        }
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     listed = "; ".join(f"{fault['field']}: {fault['why']}" for fault in faults[:5])

@@ -32,7 +32,11 @@ def content_digest(body: bytes) -> str:
 def check_digest(body: bytes, headers: Mapping[str, str]) -> None:
     """Raise `BadInput` unless the body is what Content-Digest says."""
     if headers.get(DIGEST_HEADER) != content_digest(body):
-        raise BadInput("the body does not fit its Content-Digest: it was cut or changed on the way", hint="send it again", code="wrong-digest")
+        raise BadInput(
+            "the body does not fit its Content-Digest: it was cut or changed on the way",
+            hint="send it again",
+            code="wrong-digest",
+        )
 
 
 def pack(body: bytes, compress: bool = True) -> tuple[bytes, dict[str, str]]:
@@ -57,7 +61,11 @@ def unpack(body: bytes, encoding: str | None, raw_max_bytes: int) -> bytes:
             raise TooLarge(f"the body has {len(body)} bytes; at most {raw_max_bytes} are taken")
         return body
     if encoding != "zstd":
-        raise BadInput(f'Content-Encoding "{encoding}" is not known here', hint="use zstd or none", code="unknown-encoding")
+        raise BadInput(
+            f'Content-Encoding "{encoding}" is not known here',
+            hint="use zstd or none",
+            code="unknown-encoding",
+        )
     decompressor = zstd.ZstdDecompressor()
     try:
         raw = decompressor.decompress(body, max_length=raw_max_bytes + 1)

@@ -34,7 +34,10 @@ def test_the_chain_gives_the_published_heads(vector: dict) -> None:
         sealed = journal.seal(head, seq, document["header"].encode(), document["payload"].encode())
         head = sealed.head
         assert head.hex() == document["head"]
-    assert journal.signed_message(vector["station"], epoch, len(vector["documents"]), head).hex() == vector["signed_message"]
+    assert (
+        journal.signed_message(vector["station"], epoch, len(vector["documents"]), head).hex()
+        == vector["signed_message"]
+    )
 
 
 @given(documents)

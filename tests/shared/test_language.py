@@ -21,8 +21,14 @@ from shared.errors import BadInput, ConnectionFailed, TooLarge
 from shared.protocol import framing, wire
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -58,7 +64,9 @@ def test_document_ids_are_uuid7_in_time_order(now: int, rand: bytes) -> None:
     assert value.int >> 80 == now
 
 
-@pytest.mark.parametrize("text", ["x", "0193B3F0-0000-7000-8000-000000000000", "{0193b3f0-0000-7000-8000-000000000000}"])
+@pytest.mark.parametrize(
+    "text", ["x", "0193B3F0-0000-7000-8000-000000000000", "{0193b3f0-0000-7000-8000-000000000000}"]
+)
 def test_a_document_id_has_one_spelling(text: str) -> None:
     """Upper case or braces would make one document two."""
     with pytest.raises(BadInput):
@@ -81,8 +89,12 @@ def test_weight_and_price_barcodes_are_read_by_their_patterns() -> None:
     def label(body: str) -> str:
         return body + str(codes.gtin_check_digit(body))
 
-    assert codes.read_measured(label("281234501500"), patterns) == codes.MeasuredBarcode("12345", weight_g=1500)
-    assert codes.read_measured(label("291234500999"), patterns) == codes.MeasuredBarcode("12345", price_minor=999)
+    assert codes.read_measured(label("281234501500"), patterns) == codes.MeasuredBarcode(
+        "12345", weight_g=1500
+    )
+    assert codes.read_measured(label("291234500999"), patterns) == codes.MeasuredBarcode(
+        "12345", price_minor=999
+    )
     assert codes.read_measured(label("501234500999"), patterns) is None
     assert codes.read_measured(label("281234501500")[:-1] + "x", patterns) is None
 
@@ -94,12 +106,16 @@ def test_card_numbers_do_not_survive_in_free_text() -> None:
     assert codes.mask_card_numbers("5901234123457 +7 912 345 67 89") == "5901234123457 +7 912 345 67 89"
 
 
-rows = st.dictionaries(st.tuples(st.sampled_from(["product", "price"]), st.text(max_size=4)), st.none() | st.binary(max_size=4), max_size=12)
+rows = st.dictionaries(
+    st.tuples(st.sampled_from(["product", "price"]), st.text(max_size=4)),
+    st.none() | st.binary(max_size=4),
+    max_size=12,
+)
 
 
 @given(rows, rows)
 def test_the_digest_follows_every_change(first: dict, second: dict) -> None:
-    """After any changes the digest kept in step equals the one computed from the live rows, and repeats change nothing."""
+    """The digest kept in step equals the one computed from the live rows, and repeats change nothing."""
     digest, live = Digest(), {}
     for changes in (first, second, second):
         difference = differences(changes, live)
@@ -129,7 +145,16 @@ def test_keys_cannot_be_forged_by_separators() -> None:
 def test_a_stations_scopes_stand_strongest_first() -> None:
     """station > store > group by its priority > pricelist > base."""
     member = Membership("T1", "S1", "retail", (("summer", 5, "promo"), ("all", 1, None), ("vip", 9, None)))
-    assert scopes_of(member) == ["station/T1", "store/S1", "group/vip", "group/summer", "group/all", "pricelist/promo", "pricelist/retail", "base"]
+    assert scopes_of(member) == [
+        "station/T1",
+        "store/S1",
+        "group/vip",
+        "group/summer",
+        "group/all",
+        "pricelist/promo",
+        "pricelist/retail",
+        "base",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "shop/1", "store/", "base/1x/"])
@@ -176,8 +201,16 @@ def test_a_bomb_is_refused_before_it_unfolds() -> None:
     "headers",
     [
         {"Content-Type": "text/html"},
-        {wire.PROTOCOL_HEADER: "1", wire.REQUEST_ID_HEADER: "other", wire.DIGEST_HEADER: wire.content_digest(b"ok")},
-        {wire.PROTOCOL_HEADER: "1", wire.REQUEST_ID_HEADER: "mine", wire.DIGEST_HEADER: wire.content_digest(b"ok?")},
+        {
+            wire.PROTOCOL_HEADER: "1",
+            wire.REQUEST_ID_HEADER: "other",
+            wire.DIGEST_HEADER: wire.content_digest(b"ok"),
+        },
+        {
+            wire.PROTOCOL_HEADER: "1",
+            wire.REQUEST_ID_HEADER: "mine",
+            wire.DIGEST_HEADER: wire.content_digest(b"ok?"),
+        },
         {wire.PROTOCOL_HEADER: "1", wire.REQUEST_ID_HEADER: "mine"},
     ],
     ids=["portal", "another's", "changed", "no digest"],

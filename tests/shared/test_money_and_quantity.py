@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import BadInput
-from shared.money import AMOUNT_MAX_MINOR, NothingToAllocate, allocate, format_amount, parse_amount, vat_included
+from shared.money import (
+    AMOUNT_MAX_MINOR,
+    NothingToAllocate,
+    allocate,
+    format_amount,
+    parse_amount,
+    vat_included,
+)
 from shared.quantity import from_micro, to_micro
 
 amounts = st.integers(-AMOUNT_MAX_MINOR, AMOUNT_MAX_MINOR)
@@ -20,7 +27,9 @@ def test_allocation_loses_no_minor_unit(total: int, parts: list[int]) -> None:
     shares = allocate(total, parts)
     assert sum(shares) == total
     assert all(share * total >= 0 for share in shares)
-    assert all(abs(share * sum(parts) - total * part) < sum(parts) for share, part in zip(shares, parts, strict=True))
+    assert all(
+        abs(share * sum(parts) - total * part) < sum(parts) for share, part in zip(shares, parts, strict=True)
+    )
 
 
 @given(amounts, weights)

@@ -1,0 +1,432 @@
+"""The simulated centre: two nodes over one database, an ERP behind them. Decisions are the product's own.
+
+A handler reads under the station's lock, decides with `central/intake/decide.py`, passes a point where its node may
+die, and commits by one assignment; what it has not committed never happened. Deliveries follow
+`central/deliveries/plan.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from central.intake import decide
+from central.intake.decide import (
+    Apply,
+    EpochFacts,
+    Gate,
+    KeyState,
+    Known,
+    PushClaim,
+    SessionClaim,
+    StationFacts,
+)
+from shared import journal
+from shared.catalog import changes as catalog_changes
+from shared.digest import Digest
+from shared.protocol.messages import ScopeOffer
+from tests.simulation.world import Host, Lock, Point, Sleep, Violation, Work, World
+
+APPLY_BATCH = 12
+LEASE_MS = 30_000
+SNAPSHOT_FROM_ROWS = 6
+PAGE_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a till made: ids, what it corrects, and its bytes."""
+
+    doc_id: str
+    refs: tuple[str, ...]
+    header: bytes
+    payload: bytes
+    header_hash: bytes
+    payload_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    last: int
+    head: bytes
+    safe_seq: int = 0
+    safe_head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StationRow:
+    quarantined: bool = False
+    newest_nonce: int = -1
+    current: bytes | None = None
+    were_current: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    gen: str
+    head: int
+    digest: Digest
+    rows: dict[
+        tuple[str, str], tuple[int, bytes | None, bytes | None]
+    ]  # (entity, key) -> (seq, version, payload)
+
+
+@dataclass
+class Store:
+    """The centre's database. A copy of it is a backup."""
+
+    stations: dict[int, StationRow] = field(default_factory=dict)
+    keys: dict[tuple[int, str], KeyState] = field(default_factory=dict)
+    epochs: dict[tuple[int, bytes], EpochRow] = field(default_factory=dict)
+    journal: dict[tuple[int, bytes, int], tuple[int, bytes]] = field(
+        default_factory=dict
+    )  # -> (doc_no, head)
+    bodies: dict[int, tuple[int, Document]] = field(default_factory=dict)
+    gate: dict[str, tuple[int, Known]] = field(default_factory=dict)
+    pending: set[int] = field(default_factory=set)
+    waiting: dict[int, str] = field(default_factory=dict)
+    held: dict[int, str] = field(default_factory=dict)
+    rows: Counter[int] = field(default_factory=Counter)
+    effects: Counter[str] = field(default_factory=Counter)  # the same rows by doc_id: never above one
+    deliveries: dict[int, str] = field(default_factory=dict)  # doc_no -> ready | done
+    leases: dict[int, int] = field(default_factory=dict)
+    scopes: dict[str, Scope] = field(default_factory=dict)
+    next_doc: int = 1
+
+    def copy(self) -> Store:
+        return Store(
+            **{name: value.copy() if hasattr(value, "copy") else value for name, value in vars(self).items()}
+        )
+
+    def applied(self, doc_id: str) -> bool:
+        known = self.gate.get(doc_id)
+        return known is not None and self.rows[known[0]] > 0
+
+
+@dataclass
+class Erp:
+    """A foreign system without an idempotency key of its own, but with a look-up by reference."""
+
+    effects: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Centre:
+    """What the nodes share: database, backups, ERP, and the operator's knowledge."""
+
+    world: World
+    store: Store = field(default_factory=Store)
+    erp: Erp = field(default_factory=Erp)
+    backup: Store | None = None
+    healthy: set[int] = field(
+        default_factory=set
+    )  # stations that were never copied, nor two machines at once
+    ever_quarantined: set[int] = field(default_factory=set)
+    restores: int = 0
+    # Shells that a planted bug changes.
+    commit_then_answer: bool = True
+    apply_in_one: bool = True
+    probe_first: bool = True
+
+    def offers(self) -> list[ScopeOffer]:
+        return [
+            ScopeOffer(
+                scope=name,
+                gen=scope.gen,
+                rank=rank,
+                head=scope.head,
+                count=scope.digest.count,
+                digest=scope.digest.hex,
+            )
+            for rank, (name, scope) in enumerate(sorted(self.store.scopes.items()))
+        ]
+
+    def publish(self, name: str, changed: dict[tuple[str, str], bytes | None]) -> None:
+        """HQ changes a scope in one transaction."""
+        scope = self.store.scopes[name]
+        difference = catalog_changes.differences(changed, {key: row[1] for key, row in scope.rows.items()})
+        rows, head = dict(scope.rows), scope.head
+        for row in difference.rows:
+            head += 1
+            rows[row.entity, row.key] = (head, row.version, row.payload)
+        digest = scope.digest.shift(difference.count, difference.total)
+        self.store.scopes[name] = Scope(scope.gen, head, digest, rows)
+
+    def take_backup(self) -> None:
+        """A verified backup: from now on all that is in it is safe."""
+        self.backup = self.store.copy()
+        for key, row in self.store.epochs.items():
+            self.store.epochs[key] = replace(row, safe_seq=row.last, safe_head=row.head)
+        self.world.reached["backup"] += 1
+
+    def roll_back(self) -> None:
+        """The database is lost and restored from the newest backup; then `after-restore` runs."""
+        assert self.backup is not None
+        for node in self.world.nodes:
+            node.crash()
+        self.store = self.backup.copy()
+        self.restores += 1
+        for name, scope in self.store.scopes.items():
+            self.store.scopes[name] = replace(scope, gen=f"{self.world.rng.getrandbits(64):016x}")
+        self.world.reached["centre rolled back"] += 1
+        self.world.note("centre rolled back")
+
+    def release(self, station: int) -> None:
+        """HQ has found the copy: apply what was held, forget which epochs were current."""
+        store = self.store
+        for doc_no, why in list(store.held.items()):
+            if store.bodies[doc_no][0] == station and why != "conflict":
+                del store.held[doc_no]
+                store.pending.add(doc_no)
+        row = store.stations[station]
+        store.stations[station] = replace(row, quarantined=False, current=None, were_current=frozenset())
+        self.world.note("released", station)
+
+
+class Node(Host):
+    """One central process."""
+
+    def __init__(self, world: World, centre: Centre, name: str) -> None:
+        super().__init__(world, name)
+        self.centre = centre
+
+    def start(self) -> None:
+        self.world.spawn(self, self.apply_worker())
+        self.world.spawn(self, self.delivery_worker())
+
+    def serve(self, operation: str, body: Any, back: Callable[[Any], None]) -> Work:
+        result = yield from getattr(self, operation)(body, back)
+        return result
+
+    # ---- stations ----
+
+    def hello(self, body: Any, back: Any) -> Work:
+        yield Sleep(1)
+        return self.world.now
+
+    def enroll(self, body: tuple[int, str, bool], back: Any) -> Work:
+        station, key, replaces = body
+        yield Lock(("station", station))
+        yield Point("enroll.before_commit")
+        store = self.centre.store
+        store.stations.setdefault(station, StationRow())
+        if store.keys.get((station, key)) is None:
+            if replaces:
+                for other in [known for known in store.keys if known[0] == station]:
+                    store.keys[other] = KeyState.RETIRED
+            store.keys[station, key] = KeyState.ACTIVE
+        return "enrolled"
+
+    def session(self, body: dict[str, Any], back: Any) -> Work:
+        station = body["station"]
+        yield Lock(("station", station))
+        store = self.centre.store
+        key, row = store.keys.get((station, body["key"])), store.stations.get(station)
+        if key is None or row is None:
+            return ("refused", "unknown-station", None)
+        facts = StationFacts(row.quarantined, row.newest_nonce, row.current, row.were_current)
+        claim = SessionClaim(body["nonce"], body["current"], body["drain"], key)
+        decision = decide.decide_session(facts, claim)
+        if decision.refusal:
+            self.world.reached[decision.refusal] += 1
+            return ("refused", decision.refusal, None)
+        yield Point("session.before_commit")
+        if decision.counts:
+            store.stations[station] = StationRow(
+                row.quarantined or decision.quarantine,
+                body["nonce"],
+                body["current"],
+                row.were_current | {body["current"]},
+            )
+        if decision.quarantine:
+            self.world.note("quarantine", station)
+            self.world.reached["quarantine"] += 1
+            self.centre.ever_quarantined.add(station)
+            if station in self.centre.healthy:
+                raise Violation(f"station {station} was never copied, yet it is quarantined")
+        yield Point("session.after_commit")
+        known = {
+            epoch: store.epochs[station, epoch]
+            for epoch in body["epochs"]
+            if (station, epoch) in store.epochs
+        }
+        return ("session", known)
+
+    def push(self, body: dict[str, Any], back: Callable[[Any], None]) -> Work:
+        station, epoch, documents = body["station"], body["epoch"], body["documents"]
+        yield Lock(("station", station))
+        store = self.centre.store
+        key, row = store.keys.get((station, body["key"])), store.stations.get(station)
+        if key is None or row is None:
+            return ("refused", "unknown-station", None)
+        genesis = journal.genesis(f"T{station}", epoch)
+        heads = journal.heads(
+            body["prev_head"], body["first_seq"], [(d.header_hash, d.payload_hash) for d in documents]
+        )
+        have = store.epochs.get((station, epoch))
+        facts = EpochFacts(have.last, have.head) if have else None
+        claim = PushClaim(body["first_seq"], body["prev_head"], heads)
+        stored = {
+            seq: store.journal[station, epoch, seq][1]
+            for seq in decide.heads_needed(facts, claim)
+            if (station, epoch, seq) in store.journal
+        }
+        decision = decide.decide_push(key, row.quarantined, facts, genesis, claim, stored)
+        last, head = (have.last, have.head) if have else (0, genesis)
+        if decision.refusal:
+            self.world.reached[decision.refusal] += 1
+            return ("refused", decision.refusal, (last, head))
+        if not self.centre.commit_then_answer:
+            back(("acked", claim.last_seq, heads[-1], 0, b""))
+        yield Point("intake.before_commit")
+        self._store(station, epoch, claim, documents, decision, last)
+        now = store.epochs[station, epoch]
+        yield Point("intake.after_commit")
+        acked_seq = claim.last_seq
+        return ("acked", acked_seq, heads[-1], now.safe_seq, now.safe_head)
+
+    def _store(
+        self,
+        station: int,
+        epoch: bytes,
+        claim: PushClaim,
+        documents: list[Document],
+        decision: decide.PushDecision,
+        last: int,
+    ) -> None:
+        store = self.centre.store
+        for index in range(decision.skip, len(documents)):
+            document, seq = documents[index], claim.first_seq + index
+            known = store.gate.get(document.doc_id)
+            verdict = decide.decide_document(known[1] if known else None, station, document.payload_hash)
+            if verdict is Gate.ALIAS:
+                assert known is not None
+                doc_no = known[0]
+                self.world.reached["alias"] += 1
+            else:
+                doc_no = store.next_doc
+                store.next_doc += 1
+                store.bodies[doc_no] = (station, document)
+                if verdict is Gate.NEW:
+                    store.gate[document.doc_id] = (doc_no, Known(station, document.payload_hash))
+                if verdict is Gate.CONFLICT:
+                    store.held[doc_no] = "conflict"
+                elif decision.held:
+                    store.held[doc_no] = "quarantine"
+                    self.world.reached["held"] += 1
+                else:
+                    store.pending.add(doc_no)
+            position = (station, epoch, seq)
+            if position in store.journal and store.journal[position][1] != claim.heads[index]:
+                raise Violation(f"position {station}/{epoch.hex()[:6]}/{seq} was overwritten (I8)")
+            store.journal[position] = (doc_no, claim.heads[index])
+        if decision.skip < len(documents):
+            have = store.epochs.get((station, epoch), EpochRow(0, b""))
+            store.epochs[station, epoch] = replace(have, last=claim.last_seq, head=claim.heads[-1])
+        elif (station, epoch) not in store.epochs:
+            raise Violation("an unknown epoch cannot be known already")
+
+    # ---- applying ----
+
+    def apply_worker(self) -> Work:
+        while True:
+            yield Sleep(self.world.rng.randint(300, 900))
+            store = self.centre.store
+            ready = [no for no, ref in store.waiting.items() if store.applied(ref)]
+            yield Lock("apply")
+            store = self.centre.store
+            batch = sorted(store.pending)[:APPLY_BATCH] + [no for no in ready if no in store.waiting]
+            if batch:
+                yield Point("apply.before_commit")
+                yield from self._apply(batch)
+                yield Point("apply.after_commit")
+            for task in self.tasks:
+                if "apply" in task.locks:
+                    task.locks.remove("apply")
+                    self.world.unlock("apply")
+
+    def _apply(self, batch: list[int]) -> Work:
+        store = self.centre.store
+        applied: set[str] = set()
+        rows: list[int] = []
+        for doc_no in batch:
+            _, document = store.bodies[doc_no]
+            done = applied | {ref for ref in document.refs if store.applied(ref)}
+            verdict = decide.decide_apply(True, True, document.refs, done)
+            if verdict is Apply.WAIT_REFERENCE:
+                store.pending.discard(doc_no)
+                store.waiting[doc_no] = document.refs[0]
+                self.world.reached["waited for its sale"] += 1
+                continue
+            applied.add(document.doc_id)
+            rows.append(doc_no)
+        for doc_no in rows:
+            store.rows[doc_no] += 1
+            store.deliveries.setdefault(doc_no, "ready")
+            self._count_effect(store, doc_no)
+        if not self.centre.apply_in_one:
+            yield Point("apply.between")
+        for doc_no in rows:
+            store.pending.discard(doc_no)
+            store.waiting.pop(doc_no, None)
+
+    def _count_effect(self, store: Store, doc_no: int) -> None:
+        doc_id = store.bodies[doc_no][1].doc_id
+        store.effects[doc_id] += 1
+        if store.effects[doc_id] > 1:
+            raise Violation(f"{doc_id} has its effects twice (I2)")
+
+    # ---- deliveries ----
+
+    def delivery_worker(self) -> Work:
+        while True:
+            yield Sleep(self.world.rng.randint(300, 900))
+            store, now = self.centre.store, self.world.now
+            ready = [
+                no
+                for no, state in store.deliveries.items()
+                if state == "ready" and store.leases.get(no, 0) <= now
+            ][:6]
+            for doc_no in ready:
+                if store is not self.centre.store or store.leases.get(doc_no, 0) > now:
+                    break
+                store.leases[doc_no] = now + LEASE_MS
+                yield Point("delivery.leased")
+                yield from self._deliver(store, doc_no)
+
+    def _deliver(self, store: Store, doc_no: int) -> Work:
+        erp, key = self.centre.erp, store.bodies[doc_no][1].doc_id
+        yield Sleep(self.world.rng.randint(5, 40))
+        if not (self.centre.probe_first and erp.effects[key]):
+            erp.effects[key] += 1
+            if erp.effects[key] > 1:
+                raise Violation(f"{key} reached the ERP twice (I19)")
+            if not self.world.quiet and self.world.rng.random() < 0.05:
+                self.world.reached["ERP's answer lost"] += 1
+                return
+        else:
+            self.world.reached["probe found it"] += 1
+        yield Point("delivery.before_done")
+        store.deliveries[doc_no] = "done"
+
+    # ---- catalog ----
+
+    def manifest(self, body: Any, back: Any) -> Work:
+        yield Sleep(1)
+        return self.centre.offers()
+
+    def changes(self, body: tuple[str, str, int], back: Any) -> Work:
+        name, gen, after = body
+        yield Sleep(1)
+        scope = self.centre.store.scopes.get(name)
+        if scope is None or scope.gen != gen or after > scope.head:
+            self.world.reached["410"] += 1
+            return ("gone", None, None)
+        rows = sorted(
+            (seq, key, version, payload) for key, (seq, version, payload) in scope.rows.items() if seq > after
+        )
+        page = rows[:PAGE_ROWS]
+        last = len(page) == len(rows)
+        return ("page", page, (scope.head, scope.digest) if last else None)
