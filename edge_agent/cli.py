@@ -1,0 +1,202 @@
+"""The command line of a station. Data goes to stdout, talk to stderr; exit codes: 0 well, 1 refused or found wrong,
+2 misused, 69 not reachable, 75 in use by another process, 78 settings or enrolment missing.
+
+Nothing is decided here: each command loads the settings, calls the part that does it, and shows the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from edge_agent import config as settings
+from shared import __version__
+from shared.errors import CounterflowError
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+config_app = typer.Typer(no_args_is_help=True, help="The settings of this instance.")
+app.add_typer(config_app, name="config")
+
+Instance = Annotated[
+    str | None,
+    typer.Option(help="Which station's agent on this machine.", envvar="COUNTERFLOW_AGENT_INSTANCE"),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (TOML).", envvar="COUNTERFLOW_AGENT_CONFIG")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Data folder, above the settings file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    """Counterflow's agent: sells with no network, tells the centre later."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def enroll(
+    code: Annotated[str, typer.Argument(help="The enrolment code from HQ.")],
+    server: Annotated[str, typer.Option(help="URL of the centre.")] = "",
+    station: Annotated[str | None, typer.Option(help="Wished station code, for a group's code.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="The centre has forgotten this station: same key, same journal.")
+    ] = False,
+    new_station: Annotated[
+        bool,
+        typer.Option(
+            "--new-station", help="Become another station; the old journal is drained as the old one."
+        ),
+    ] = False,
+    instance: Instance = None,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make this machine a station, with a code from HQ."""
+    from edge_agent import enrolment
+
+    config = settings.load(instance, config_file, data_dir=data_dir, server_url=server or None)
+    result = _run(enrolment.enroll(config, code, station=station, again=again, new_station=new_station))
+    _talk(
+        f"this is station {result.station} of store {result.store} now"
+        + (", once HQ has approved it" if result.is_waiting else "")
+    )
+
+
+@app.command()
+def run(
+    instance: Instance = None,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    server: Annotated[str | None, typer.Option(help="URL of the centre, above the enrolment's.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the local API; 0 for a free one.")] = None,
+) -> None:
+    """Run the agent until it is asked to stop."""
+    from edge_agent.agent import serve
+
+    _run(serve(settings.load(instance, config_file, data_dir=data_dir, server_url=server, local_port=port)))
+
+
+@app.command()
+def status(
+    instance: Instance = None, config_file: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """What the running agent knows: backlog, last contact, catalog, alarms."""
+    from edge_agent.local_client import ask
+
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    _show(_run(ask(config.data_dir, "GET", "/v1/station")), as_json)
+
+
+@app.command()
+def sync(
+    instance: Instance = None, config_file: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Send and fetch now, without waiting for the next time."""
+    from edge_agent.local_client import ask
+
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    _show(_run(ask(config.data_dir, "POST", "/v1/sync")), as_json)
+
+
+@app.command()
+def doctor(
+    instance: Instance = None, config_file: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Look for what is wrong: disk, clock, name server, line, certificate, proxy, enrolment."""
+    from edge_agent import doctor as diagnosis
+    from edge_agent.probes import examine
+    from shared.clock import SystemClock
+
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    findings = diagnosis.diagnose(_run(examine(config, SystemClock())))
+    if as_json:
+        _print_json(
+            [{"check": f.check, "state": str(f.state), "what": f.what, "hint": f.hint} for f in findings]
+        )
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.state:<8}{finding.check:<11}{finding.what}")
+            if finding.hint:
+                typer.echo(f"{'':<19}-> {finding.hint}")
+    if diagnosis.has_failed(findings):
+        raise typer.Exit(1)
+
+
+@config_app.command("check")
+def config_check(
+    instance: Instance = None, config_file: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """Check the settings and show each with its meaning."""
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    values = config.model_dump(mode="json")
+    if as_json:
+        _print_json(values)
+        return
+    for name, field in settings.AgentConfig.model_fields.items():
+        typer.echo(f"{name} = {values[name]!r}\n    {field.description}")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def _talk(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print_json(value: Any) -> None:
+    from shared.canonical import canonical
+
+    typer.echo(canonical(value).decode())
+
+
+def _show(value: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(value)
+        return
+    for name, part in value.items():
+        if isinstance(part, list):
+            typer.echo(f"{name}: {len(part)}" if part else f"{name}: none")
+            for entry in part:
+                typer.echo(f"  {_line(entry)}")
+        else:
+            typer.echo(f"{name}: {_line(part)}")
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={part}" for name, part in value.items())
+    return "-" if value is None else str(value)
+
+
+def main() -> None:
+    """The console script: an error is one line on stderr and its exit code, never a trace."""
+    try:
+        app()
+    except CounterflowError as error:
+        _talk(f"error: {error.what}")
+        if error.hint:
+            _talk(f"  -> {error.hint}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
