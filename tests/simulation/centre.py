@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from central.connectors.base import Idempotency
+from central.deliveries import plan as delivery_plan
+from central.deliveries.plan import BatchFacts, BatchState
 from central.intake import decide
 from central.intake.decide import (
     Apply,
@@ -31,7 +34,7 @@ from tests.simulation.world import Host, Lock, Point, Sleep, Violation, Work, Wo
 
 APPLY_BATCH = 12
 LEASE_MS = 30_000
-SNAPSHOT_FROM_ROWS = 6
+ERP_TIMEOUT_S = 10.0
 PAGE_ROWS = 4
 
 
@@ -90,7 +93,7 @@ class Store:
     held: dict[int, str] = field(default_factory=dict)
     rows: Counter[int] = field(default_factory=Counter)
     effects: Counter[str] = field(default_factory=Counter)  # the same rows by doc_id: never above one
-    deliveries: dict[int, str] = field(default_factory=dict)  # doc_no -> ready | done
+    deliveries: dict[int, str] = field(default_factory=dict)  # doc_no -> ready | sent | unknown | done
     leases: dict[int, int] = field(default_factory=dict)
     scopes: dict[str, Scope] = field(default_factory=dict)
     next_doc: int = 1
@@ -128,7 +131,6 @@ class Centre:
     # Shells that a planted bug changes.
     commit_then_answer: bool = True
     apply_in_one: bool = True
-    probe_first: bool = True
 
     def offers(self) -> list[ScopeOffer]:
         return [
@@ -387,7 +389,7 @@ class Node(Host):
             ready = [
                 no
                 for no, state in store.deliveries.items()
-                if state == "ready" and store.leases.get(no, 0) <= now
+                if state != "done" and store.leases.get(no, 0) <= now
             ][:6]
             for doc_no in ready:
                 if store is not self.centre.store or store.leases.get(doc_no, 0) > now:
@@ -397,19 +399,47 @@ class Node(Host):
                 yield from self._deliver(store, doc_no)
 
     def _deliver(self, store: Store, doc_no: int) -> Work:
-        erp, key = self.centre.erp, store.bodies[doc_no][1].doc_id
-        yield Sleep(self.world.rng.randint(5, 40))
-        if not (self.centre.probe_first and erp.effects[key]):
-            erp.effects[key] += 1
-            if erp.effects[key] > 1:
-                raise Violation(f"{key} reached the ERP twice (I19)")
-            if not self.world.quiet and self.world.rng.random() < 0.05:
-                self.world.reached["ERP's answer lost"] += 1
+        """One delivery in the hands of this node: the steps of `central/deliveries/plan.py`, a look-up at the ERP."""
+        key = store.bodies[doc_no][1].doc_id
+        probed, left = False, 1
+        leased_ms = self.world.now
+        while True:
+            facts = BatchFacts(
+                BatchState(store.deliveries[doc_no]),
+                left,
+                Idempotency.LOOK_UP,
+                probed,
+                lease_left_s=(LEASE_MS - (self.world.now - leased_ms)) / 1000,
+                timeout_s=ERP_TIMEOUT_S,
+            )
+            step = delivery_plan.next_step(facts)
+            yield Sleep(self.world.rng.randint(5, 40))
+            if isinstance(step, delivery_plan.Probe):
+                probed, left = True, 0 if self.centre.erp.effects[key] else 1
+                self.world.reached["probe found it"] += 1 - left
+            elif isinstance(step, delivery_plan.Send):
+                store.deliveries[doc_no] = "sent"
+                yield Point("delivery.before_send")
+                answered = self.erp_takes(key)
+                yield Point("delivery.after_send")
+                if not answered:
+                    store.deliveries[doc_no] = "unknown"
+                    return
+                left = 0
+            else:
+                if isinstance(step, delivery_plan.Finish):
+                    store.deliveries[doc_no] = "done"
                 return
-        else:
-            self.world.reached["probe found it"] += 1
-        yield Point("delivery.before_done")
-        store.deliveries[doc_no] = "done"
+
+    def erp_takes(self, key: str) -> bool:
+        """The ERP has no idempotency key of its own: what is sent twice is there twice. False: its answer was lost."""
+        effects = self.centre.erp.effects
+        effects[key] += 1
+        if effects[key] > 1:
+            raise Violation(f"{key} reached the ERP twice (I19)")
+        lost = not self.world.quiet and self.world.rng.random() < 0.05
+        self.world.reached["ERP's answer lost"] += lost
+        return not lost
 
     # ---- catalog ----
 

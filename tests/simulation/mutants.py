@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from unittest import mock
 
+from central.connectors.base import Idempotency
 from central.intake import decide
 from edge_agent.sync import plan
 from tests.simulation.scenario import Scenario
@@ -86,8 +87,8 @@ def _acknowledge_before_commit(scenario: Scenario) -> None:
     scenario.centre.commit_then_answer = False
 
 
-def _deliver_without_probe(scenario: Scenario) -> None:
-    scenario.centre.probe_first = False
+def _deliver_without_probe() -> AbstractContextManager[object]:
+    return mock.patch.object(Idempotency, "probes", False)
 
 
 MUTANTS = (
@@ -99,7 +100,7 @@ MUTANTS = (
     Mutant("a late session accepted", _late_session_accepted),
     Mutant("no epoch per start", _no_epoch_per_start),
     Mutant("apply in two transactions", plant=_apply_in_two),
-    Mutant("delivery without probe", plant=_deliver_without_probe),
+    Mutant("delivery without probe", _deliver_without_probe),
     Mutant("acknowledge before commit", plant=_acknowledge_before_commit),
     Mutant("no quarantine", _no_quarantine),
 )

@@ -81,7 +81,8 @@ def test_every_durable_step_is_crashed() -> None:
         "apply.before_commit",
         "apply.after_commit",
         "delivery.leased",
-        "delivery.before_done",
+        "delivery.before_send",
+        "delivery.after_send",
         "catalog.stage",
         "catalog.apply",
     }

@@ -1,0 +1,242 @@
+"""Turn stored documents into rows and deliveries: together or not at all (I2), and none delays another (I10).
+
+Plan, then perform: `plan` sorts a batch into rows, waiting and parked, and is pure; one transaction takes the batch
+from `pending` and writes what the plan says. When that transaction fails, the batch is done again one document per
+savepoint, and only the ones at fault are parked. Errors of the connection park nothing (I20): the batch stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db import apply as db
+from central.db.database import Database, is_at_fault
+from central.intake.decide import Apply, decide_apply
+from central.intake.rows import Rows, Unfit, is_known, references, rows_of
+from shared.canonical import canonical
+from shared.clock import Clock
+from shared.faultpoints import reach
+
+BATCH_MAX = 1_000
+READY_MAX = 20_000
+"""Documents kept in memory between intake and here; more are read from the database."""
+TICK_S = 1.0
+RETRY_S = 2.0
+WAITING_PER_TICK = 5_000
+
+logger = logging.getLogger(__name__)
+Targets = Callable[[str], Sequence[tuple[int, str]]]
+"""(integration, effect) that a kind of document is delivered to."""
+
+
+class Ready(NamedTuple):
+    """A document to be applied: its rows, or why it has none."""
+
+    doc_no: int
+    doc_id: str
+    kind: str
+    refs: list[bytes]
+    known: tuple[bool, bool]
+    rows: Rows | Unfit
+
+
+def make_ready(doc_no: int, station_no: int, header: dict[str, Any], payload: bytes) -> Ready:
+    """What a stored document says, as rows."""
+    refs: list[bytes] = []
+    known = is_known(header)
+    rows: Rows | Unfit
+    try:
+        refs = references(header)
+        rows = rows_of(station_no, doc_no, header, orjson.loads(payload)) if all(known) else Unfit("newer schema")
+    except Unfit as unfit:
+        rows = unfit
+    except ValueError as error:
+        rows = Unfit("the payload is not JSON", f"the payload is not JSON: {error}")
+    return Ready(doc_no, str(header.get("doc_id", "")), str(header.get("kind", "")), refs, known, rows)
+
+
+def plan(
+    batch: Sequence[Ready], applied: Collection[bytes], targets: Targets, now_ms: int
+) -> db.NewRows:
+    """Sort a batch into what is written now, what waits and what is parked. Pure.
+
+    Args:
+        batch: in the order of their numbers; a reference to an earlier one of the same batch is satisfied by it.
+        applied: those of the batch's references that are applied already.
+    """
+    new = db.NewRows()
+    satisfied = {doc_id.hex() for doc_id in applied}
+    for ready in batch:
+        refs = [ref.hex() for ref in ready.refs]
+        decision = decide_apply(*ready.known, refs, satisfied)
+        if decision is Apply.WAIT_SCHEMA:
+            new.waiting.append((ready.doc_no, decision.value, None, now_ms))
+        elif isinstance(ready.rows, Unfit):
+            new.parked.append(_parked(ready.doc_no, ready.rows.reason, ready.rows.what, now_ms))
+        elif decision is Apply.WAIT_REFERENCE:
+            missing = next(ref for ref in ready.refs if ref.hex() not in satisfied)
+            new.waiting.append((ready.doc_no, decision.value, missing, now_ms))
+        else:
+            add_rows(new, ready, targets)
+            satisfied.add(ready.doc_id.replace("-", ""))
+    return new
+
+
+def add_rows(new: db.NewRows, ready: Ready, targets: Targets) -> None:
+    """Rows and deliveries of one document that can be applied."""
+    assert isinstance(ready.rows, Rows)
+    new.documents.append(ready.rows.document)
+    new.lines += ready.rows.lines
+    new.payments += ready.rows.payments
+    new.deliveries += [(number, ready.doc_no, effect, "ready", None) for number, effect in targets(ready.kind)]
+
+
+def _parked(doc_no: int, reason: str, detail: str, now_ms: int) -> tuple[int, str, str, int, int, str]:
+    history = canonical([{"at_ms": now_ms, "what": detail[:500]}]).decode()
+    return (doc_no, reason[:200], detail[:2_000], 1, now_ms, history)
+
+
+class Applier:
+    """The worker that empties `pending`. Any number of nodes run one each."""
+
+    def __init__(self, database: Database, clock: Clock, targets: Targets) -> None:
+        self._database = database
+        self._clock = clock
+        self._targets = targets
+        self._ready: dict[int, Ready] = {}
+        self._arrived: list[Any] = []
+        self._look_for_waiting = True
+        self.wake = asyncio.Event()
+        self.applied = asyncio.Event()
+        """Set after each batch; who reads it clears it."""
+
+    def hand_over(self, stored: Iterable[Any]) -> None:
+        """Documents that intake has just committed: they are made ready here while the database is busy."""
+        if len(self._arrived) < READY_MAX:
+            self._arrived += stored
+        self.wake.set()
+
+    async def run(self) -> None:
+        """Apply what there is, for ever; errors of the database are waited out."""
+        async with self._database.write() as connection:
+            await db.release_schema(self._database, connection)
+        while True:
+            self.wake.clear()
+            try:
+                count = await self.apply_batch()
+                if count == 0 and self._look_for_waiting:
+                    count = await self.recheck_waiting()
+            except Exception:
+                logger.exception("apply_failed")
+                await self._clock.sleep(RETRY_S)
+                continue
+            if count == 0:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        sleep = asyncio.ensure_future(self._clock.sleep(TICK_S))
+        wake = asyncio.ensure_future(self.wake.wait())
+        try:
+            await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            wake.cancel()
+
+    async def drain(self) -> int:
+        """Apply until nothing more can be; returns how many documents were looked at."""
+        total = 0
+        while count := await self.apply_batch() or await self.recheck_waiting():
+            total += count
+        return total
+
+    async def recheck_waiting(self) -> int:
+        """Look again at documents whose reference is there now."""
+        async with self._database.write() as connection:
+            moved = await db.release_waiting(self._database, connection, WAITING_PER_TICK)
+        self._look_for_waiting = False
+        return moved
+
+    async def apply_batch(self) -> int:
+        """One batch in one transaction; returns how many documents it took."""
+        self._make_ready()
+        try:
+            count = await self._database.run(self._apply)
+        except Exception as error:
+            if not is_at_fault(error):
+                raise
+            logger.warning("apply_batch_redone_one_by_one", extra={"error": str(error)})
+            count = await self._database.run(self._apply_one_by_one)
+        if count:
+            reach("apply.after_commit")
+            self._look_for_waiting = True
+            self.applied.set()
+        return count
+
+    def _make_ready(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for stored in arrived:
+            self._ready[stored.doc_no] = make_ready(
+                stored.doc_no, stored.station_no, stored.header, stored.payload_bytes
+            )
+
+    async def _take(self, connection: AsyncConnection) -> tuple[list[Ready], set[bytes], int]:
+        doc_nos = await db.take_pending(self._database, connection, BATCH_MAX)
+        if not doc_nos:
+            return [], set(), 0
+        absent = [doc_no for doc_no in doc_nos if doc_no not in self._ready]
+        if absent:
+            await self.load(connection, absent)
+        batch = [self._ready[doc_no] for doc_no in doc_nos]
+        refs = {ref for ready in batch for ref in ready.refs}
+        applied = await db.applied_ids(connection, refs) if refs else set()
+        return batch, applied, await self._database.now_ms(connection)
+
+    async def load(self, connection: AsyncConnection, doc_nos: Sequence[int]) -> None:
+        for body in await db.bodies_of(connection, doc_nos):
+            self._ready[body.doc_no] = make_ready(body.doc_no, body.station_no, header_of(body.header), body.payload)
+
+    async def _apply(self, connection: AsyncConnection) -> int:
+        batch, applied, now_ms = await self._take(connection)
+        if batch:
+            await db.store(self._database, connection, plan(batch, applied, self._targets, now_ms))
+            reach("apply.before_commit")
+        return self._done(batch)
+
+    async def _apply_one_by_one(self, connection: AsyncConnection) -> int:
+        batch, applied, now_ms = await self._take(connection)
+        for ready in batch:
+            try:
+                async with connection.begin_nested():
+                    await db.store(self._database, connection, plan([ready], applied, self._targets, now_ms))
+            except Exception as error:
+                if not is_at_fault(error):
+                    raise
+                reason = f"the database refused it: {type(error).__name__}"
+                rows = db.NewRows(parked=[_parked(ready.doc_no, reason, f"{reason}: {error}", now_ms)])
+                await db.store(self._database, connection, rows)
+            else:
+                applied |= await db.applied_ids(connection, [bytes.fromhex(ready.doc_id.replace("-", ""))])
+        return self._done(batch)
+
+    def _done(self, batch: Sequence[Ready]) -> int:
+        for ready in batch:
+            self._ready.pop(ready.doc_no, None)
+        return len(batch)
+
+
+def header_of(raw: bytes) -> dict[str, Any]:
+    """The header as a dict, empty where it cannot be read."""
+    try:
+        header = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+__all__ = ["Applier", "Mapping", "Ready", "add_rows", "header_of", "make_ready", "plan"]
