@@ -23,6 +23,9 @@ from central.api.stations import StationApi
 from central.config import Config
 from central.db import registry
 from central.db.database import Database
+from central.intake.accept import JournalIntake
+from central.intake.apply import Applier
+from central.intake.parked import Parked
 from central.registry.enrolment import Enrolment
 from central.registry.secrets import SECRET_BYTES, Session
 from central.registry.sessions import Sessions
@@ -52,6 +55,9 @@ class Centre:
         self.centre_id = centre_id
         self.sessions = Sessions(database, secret, centre_id)
         self.enrolment = Enrolment(database, centre_id)
+        self.applier = Applier(database, clock, lambda kind: ())
+        self.parked = Parked(database, lambda kind: ())
+        self.intake = JournalIntake(database, self.applier.hand_over)
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None) -> Self:
@@ -69,11 +75,12 @@ class Centre:
             raise
 
     async def close(self) -> None:
+        await self.intake.close()
         await self.database.close()
 
     def services(self) -> Sequence[Service]:
         """What runs in the background as long as the server does."""
-        return []
+        return [self.applier]
 
     # ---- who calls (central.api.http.Authenticator) ----
 

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 import pydantic
 from aiohttp import web
 
-from central.api.http import Auth, endpoint, raw_body, read_model, reply
+from central.api.http import Auth, endpoint, query_int, raw_body, read_model, reply
 from shared.canonical import parse_object
-from shared.protocol import problems
-from shared.protocol.messages import EnrollReply, EnrollRequest, Hello, SessionReply, SessionRequest
+from shared.ids import parse_epoch
+from shared.journal import BATCH_MAX_BYTES, BATCH_MAX_RAW_BYTES
+from shared.protocol import framing, problems, wire
+from shared.protocol.messages import (
+    EnrollReply,
+    EnrollRequest,
+    Hello,
+    PushEnvelope,
+    PushReply,
+    SessionReply,
+    SessionRequest,
+)
 
 if TYPE_CHECKING:
     from central.server import Centre
@@ -58,3 +68,30 @@ class StationApi:
         except pydantic.ValidationError as error:
             raise problems.from_validation(error, "body") from None
         return reply(request, await self._centre.sessions.open(claimed, message))
+
+    @endpoint(
+        "POST",
+        "/v1/journal",
+        auth=Auth.SESSION,
+        summary="Documents of one epoch: an envelope line, then a header and a payload line for each",
+        request=PushEnvelope,
+        reply=PushReply,
+    )
+    async def push(self, request: web.Request) -> web.StreamResponse:
+        body = await raw_body(request, body_max=BATCH_MAX_BYTES, raw_max=BATCH_MAX_RAW_BYTES)
+        envelope, lines = framing.split(body)
+        return reply(request, await self._centre.intake.push(request["session"], envelope, lines))
+
+    @endpoint(
+        "GET",
+        "/v1/journal",
+        auth=Auth.STATION,
+        summary="A station's own documents, to be read back after a loss",
+        query={"epoch": "32 hexadecimal digits", "after": "the position to go on after"},
+        media=wire.NDJSON,
+    )
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        epoch = parse_epoch(request.query.get("epoch", ""))
+        after = query_int(request, "after", 0, 0, 2**62)
+        envelope, lines = await self._centre.intake.history(request["station"], epoch, after)
+        return reply(request, framing.join(envelope, lines), media=wire.NDJSON)

@@ -15,7 +15,6 @@ from central.db.tables import (
     deliveries,
     documents,
     gate,
-    held,
     lines,
     parked,
     payments,
@@ -50,7 +49,8 @@ class NewRows:
 
 
 _TAKE_SQLITE = (
-    "DELETE FROM pending WHERE doc_no IN (SELECT doc_no FROM pending ORDER BY doc_no LIMIT ?) RETURNING doc_no"
+    "DELETE FROM pending WHERE doc_no IN"
+    " (SELECT doc_no FROM pending ORDER BY doc_no LIMIT ?) RETURNING doc_no"
 )
 _TAKE_POSTGRES = (
     "DELETE FROM pending WHERE doc_no = ANY(ARRAY("
@@ -91,7 +91,10 @@ async def applied_ids(connection: AsyncConnection, doc_ids: Collection[bytes]) -
     for part in chunks(sorted(doc_ids), _IN_MAX):
         statement = (
             select(gate.c.doc_id)
-            .join(documents, (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no))
+            .join(
+                documents,
+                (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no),
+            )
             .where(gate.c.doc_id.in_(part))
         )
         found |= set((await connection.execute(statement)).scalars())
@@ -119,7 +122,9 @@ async def release_waiting(database: Database, connection: AsyncConnection, limit
     statement = (
         select(waiting.c.doc_no)
         .join(gate, gate.c.doc_id == waiting.c.reference)
-        .join(documents, (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no))
+        .join(
+            documents, (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no)
+        )
         .order_by(waiting.c.doc_no)
         .limit(limit)
     )
@@ -142,18 +147,6 @@ async def _back_to_pending(database: Database, connection: AsyncConnection, doc_
     return moved
 
 
-async def release_held(
-    database: Database, connection: AsyncConnection, station_no: int, whys: Collection[str]
-) -> int:
-    """Let held documents of a station be applied; the caller holds the station row's lock."""
-    gone = (
-        delete(held).where(held.c.station_no == station_no, held.c.why.in_(sorted(whys))).returning(held.c.doc_no)
-    )
-    rows = sorted((await connection.execute(gone)).scalars())
-    await database.insert_rows(connection, pending, [(doc_no,) for doc_no in rows])
-    return len(rows)
-
-
 # ---- what is parked ----
 
 
@@ -167,10 +160,12 @@ class ParkedRow(NamedTuple):
 
 
 async def parked_rows(
-    connection: AsyncConnection, *, doc_nos: Sequence[int] | None, reason: str | None, limit: int
+    connection: AsyncConnection, *, doc_nos: Sequence[int] | None, reason: str | None, after: int, limit: int
 ) -> list[ParkedRow]:
-    """Parked documents, by number or by reason, locked."""
-    statement = select(parked).order_by(parked.c.doc_no).limit(limit).with_for_update(skip_locked=True)
+    """Parked documents, by number or by reason, in the order of their numbers, locked."""
+    statement = (
+        select(parked).where(parked.c.doc_no > after).order_by(parked.c.doc_no).limit(limit).with_for_update()
+    )
     if doc_nos is not None:
         statement = statement.where(parked.c.doc_no.in_(list(doc_nos)))
     if reason is not None:
@@ -178,8 +173,9 @@ async def parked_rows(
     return [ParkedRow(*row) for row in await connection.execute(statement)]
 
 
-async def unpark(connection: AsyncConnection, doc_no: int) -> None:
-    await connection.execute(delete(parked).where(parked.c.doc_no == doc_no))
+async def unpark(connection: AsyncConnection, doc_nos: Sequence[int]) -> None:
+    for part in chunks(doc_nos, _IN_MAX):
+        await connection.execute(delete(parked).where(parked.c.doc_no.in_(part)))
 
 
 async def park_again(connection: AsyncConnection, row: ParkedRow) -> None:

@@ -8,8 +8,9 @@ through `insert_rows`: multi-row VALUES on SQLite, COPY on PostgreSQL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import shared.sqlite  # isort: skip; first: it decides which SQLite everything below runs on
@@ -21,12 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from central.db.tables import metadata
-from shared.errors import ConfigError
+from shared.errors import CannotStore, ConfigError, CounterflowError, Unavailable
 
 T = TypeVar("T")
 AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns; SQLAlchemy 2.1 types a row by each of its columns."""
 RETRIES = 8
+ROWS_PER_STATEMENT = 500
 _SQLITE_VARIABLES = 32_000
 _RETRYABLE_SQLSTATES = {"40001", "40P01"}
 
@@ -120,15 +122,29 @@ class Database:
         self, connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Insert whole rows, in the table's column order, as fast as the database takes them."""
-        if not rows:
-            return
+        await self.store(connection, [(table, rows)])
+
+    async def store(
+        self,
+        connection: AsyncConnection,
+        inserts: Sequence[tuple[Table, Sequence[tuple[Any, ...]]]],
+        changes: Sequence[tuple[str, Sequence[Sequence[Any]]]] = (),
+    ) -> None:
+        """Insert whole rows into several tables, then run each statement of *changes* for each of its parameter sets.
+
+        Multi-row VALUES on SQLite's thread in one hop, COPY on PostgreSQL. Rows in the order of their key go in faster.
+        """
         if self.is_sqlite:
-            await _sqlite_insert(connection, table, rows)
-        else:
-            raw = await _asyncpg(connection)
-            await raw.copy_records_to_table(
-                table.name, records=rows, columns=[column.name for column in table.columns]
-            )
+            statements = [statement for table, rows in inserts for statement in _multi_row(table, rows)]
+            await on_sqlite(connection, lambda raw: _run_all(raw, statements, changes))
+            return
+        raw = await _asyncpg(connection)
+        for table, rows in inserts:
+            if rows:
+                columns = [column.name for column in table.columns]
+                await raw.copy_records_to_table(table.name, records=rows, columns=columns)
+        for statement, parameters in changes:
+            await raw.executemany(statement, parameters)
 
     def insert(self, table: Table) -> Any:
         """An INSERT with ON CONFLICT of the database's own kind."""
@@ -143,6 +159,39 @@ def lost_a_race(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         error = error.orig or error
     return getattr(error, "sqlstate", None) in _RETRYABLE_SQLSTATES
+
+
+_AT_FAULT = {"DataError", "IntegrityError", "InterfaceError", "OverflowError", "UnicodeEncodeError"}
+
+
+def is_at_fault(error: BaseException) -> bool:
+    """Whether it is the rows themselves that the database refuses, now and whenever they are tried again."""
+    cause: Any = (error.orig or error) if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    if state:
+        return str(state).startswith(("22", "23"))  # data exception, integrity violation
+    return any(kind.__name__ in _AT_FAULT for kind in type(cause).__mro__)
+
+
+_CANNOT_STORE_SQLSTATES = {"53100", "53200", "58030", "25006"}  # disk full, no memory, I/O error, read-only
+_CANNOT_STORE_SQLITE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+RETRY_AFTER_S = 2
+
+
+def storage_problem(error: BaseException) -> CounterflowError:
+    """What a caller is told about an error of the database: nothing was stored, try again later."""
+    cause: Any = (error.orig or error) if isinstance(error, DBAPIError) else error
+    name = str(getattr(cause, "sqlite_errorname", ""))
+    state = getattr(cause, "sqlstate", None)
+    if name.startswith(_CANNOT_STORE_SQLITE) or state in _CANNOT_STORE_SQLSTATES:
+        return CannotStore(
+            f"the centre's database refused to store: {cause}",
+            hint="look at the centre's disk",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if name or state or isinstance(error, (DBAPIError, OSError)):
+        return Unavailable(f"the centre's database does not answer: {cause}", retry_after_s=RETRY_AFTER_S)
+    return CounterflowError(f"the centre failed: {type(cause).__name__}", hint="its log holds the details")
 
 
 async def _asyncpg(connection: AsyncConnection) -> Any:
@@ -167,22 +216,24 @@ def chunks(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
         yield rows[start : start + size]
 
 
-async def _sqlite_insert(connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+def _multi_row(table: Table, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     # One statement of many rows keeps the interpreter out of SQLite's way: it runs without the GIL from end to end.
     width = len(table.columns)
     place = "(" + ",".join("?" * width) + ")"
-    per_statement = min(500, _SQLITE_VARIABLES // width)
     head = f'INSERT INTO "{table.name}" VALUES '  # noqa: S608 -- a table of ours
-    statements = [
-        (head + ",".join([place] * len(part)), [value for row in part for value in row])
-        for part in chunks(rows, per_statement)
-    ]
+    for part in chunks(rows, min(ROWS_PER_STATEMENT, _SQLITE_VARIABLES // width)):
+        yield head + ",".join([place] * len(part)), list(chain.from_iterable(part))
 
-    def run(raw: Any) -> None:
-        for statement, values in statements:
-            raw.execute(statement, values)
 
-    await on_sqlite(connection, run)
+def _run_all(
+    raw: Any,
+    statements: Sequence[tuple[str, list[Any]]],
+    changes: Sequence[tuple[str, Sequence[Sequence[Any]]]],
+) -> None:
+    for statement, values in statements:
+        raw.execute(statement, values)
+    for statement, parameters in changes:
+        raw.executemany(statement, parameters)
 
 
 def _sqlite_engine(url: str, *, writer: bool) -> AsyncEngine:

@@ -70,6 +70,11 @@ class NewRows:
 _SQLITE_NOW = "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _EPOCH_COLUMNS = "station_no, epoch, epoch_no, last, head, safe_seq, safe_head, last_number"
 
+_SQLITE_STATIONS = "SELECT station_no, state, quarantined FROM stations "
+_SQLITE_KEYS = "SELECT station_no, public_key, state FROM station_keys "
+_SQLITE_EPOCHS = f"SELECT {_EPOCH_COLUMNS} FROM epochs WHERE (station_no, epoch) IN (VALUES "  # noqa: S608
+_SQLITE_GATE = "SELECT doc_id, doc_no, station_no, payload_hash FROM gate WHERE doc_id IN "
+
 _POSTGRES_STATIONS = (
     "SELECT station_no, state, quarantined, (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     " FROM stations WHERE station_no = ANY($1) ORDER BY station_no FOR UPDATE"
@@ -101,18 +106,17 @@ async def facts(
     """Lock the stations in sorted order and read what `decide_push` and the gate have to know."""
     numbers, named, ids = sorted(station_nos), sorted(epochs), list(doc_ids)
     if database.is_sqlite:
-        stations_in, flat = _marks(len(numbers)), list(itertools.chain.from_iterable(named))
-        pairs = ",".join(["(?,?)"] * len(named))
+        among, pairs = f"WHERE station_no IN ({_marks(len(numbers))})", ",".join(["(?,?)"] * len(named))
         (now,), stations, keys, epoch_rows, gate_rows = await database.script(
             connection,
             [
                 (_SQLITE_NOW, ()),
-                (f"SELECT station_no, state, quarantined FROM stations WHERE station_no IN ({stations_in})", numbers),  # noqa: S608
-                (f"SELECT station_no, public_key, state FROM station_keys WHERE station_no IN ({stations_in})", numbers),  # noqa: S608
-                (f"SELECT {_EPOCH_COLUMNS} FROM epochs WHERE (station_no, epoch) IN (VALUES {pairs})", flat),  # noqa: S608
-                (f"SELECT doc_id, doc_no, station_no, payload_hash FROM gate WHERE doc_id IN ({_marks(len(ids))})", ids),  # noqa: S608
+                (_SQLITE_STATIONS + among, numbers),
+                (_SQLITE_KEYS + among, numbers),
+                (f"{_SQLITE_EPOCHS}{pairs})", list(itertools.chain.from_iterable(named))),
+                (f"{_SQLITE_GATE}({_marks(len(ids))})", ids),
             ],
-        )  # fmt: skip
+        )
         now_ms = now[0]
     else:
         stations, keys, epoch_rows, gate_rows = await database.script(
@@ -243,18 +247,34 @@ async def history(
 # ---- what a backup makes safe ----
 
 
+_POSITIONS = (
+    "SELECT j.epoch_no, j.seq, j.head FROM journal j"
+    " JOIN (SELECT e.epoch_no, coalesce((SELECT min(n.seq) FROM journal n"
+    " JOIN bodies b ON b.doc_no = n.doc_no"
+    " WHERE n.epoch_no = e.epoch_no AND n.seq > e.safe_seq AND b.received_ms >= "
+)
+_POSITIONS_END = (
+    "), e.last + 1) - 1 AS seq FROM epochs e WHERE e.last > e.safe_seq) s"
+    " ON s.epoch_no = j.epoch_no AND s.seq = j.seq"
+)
+
+
 async def positions(
     database: Database, connection: AsyncConnection, before_ms: int
 ) -> dict[int, tuple[int, bytes]]:
-    """Per epoch that is not fully safe: the last position (seq, head) whose document arrived before a time."""
-    statement = (
-        "SELECT j.epoch_no, j.seq, j.head FROM journal j JOIN (SELECT e.epoch_no, max(j.seq) AS seq FROM epochs e"
-        " JOIN journal j ON j.epoch_no = e.epoch_no AND j.seq > e.safe_seq"
-        " JOIN bodies b ON b.doc_no = j.doc_no WHERE e.last > e.safe_seq AND b.received_ms < {mark}"
-        " GROUP BY e.epoch_no) s ON s.epoch_no = j.epoch_no AND s.seq = j.seq"
-    ).format(mark="?" if database.is_sqlite else "$1")
+    """Per epoch that is not fully safe: the last position (seq, head) before the first document that came later.
+
+    A document may stand again at a later position (an alias), so the latest of the early ones would not be a prefix.
+    """
+    statement = _POSITIONS + ("?" if database.is_sqlite else "$1") + _POSITIONS_END
     (rows,) = await database.script(connection, [(statement, (before_ms,))])
     return {row[0]: (row[1], row[2]) for row in rows}
+
+
+_MOVE_SAFE = {
+    True: "UPDATE epochs SET safe_seq = ?, safe_head = ? WHERE epoch_no = ? AND safe_seq < ? RETURNING 1",
+    False: "UPDATE epochs SET safe_seq = $1, safe_head = $2 WHERE epoch_no = $3 AND safe_seq < $4 RETURNING 1",
+}
 
 
 async def mark_safe(
@@ -270,10 +290,7 @@ async def mark_safe(
         if (await stored_heads(database, connection, epoch_no, [seq])).get(seq) != head:
             continue
         values = (seq, head, epoch_no, seq)
-        if database.is_sqlite:
-            statement = "UPDATE epochs SET safe_seq = ?, safe_head = ? WHERE epoch_no = ? AND safe_seq < ? RETURNING 1"
-        else:
-            statement = "UPDATE epochs SET safe_seq = $1, safe_head = $2 WHERE epoch_no = $3 AND safe_seq < $4 RETURNING 1"
+        statement = _MOVE_SAFE[database.is_sqlite]
         (rows,) = await database.script(connection, [(statement, values)])
         moved += len(rows)
     return moved

@@ -261,6 +261,14 @@ async def other_epochs(
     return rows[:OTHER_EPOCHS_MAX]
 
 
+async def last_number(connection: AsyncConnection, station_no: int) -> int:
+    """The highest counter that stands in a number of this station's documents."""
+    statement = select(func.coalesce(func.max(epochs.c.last_number), 0)).where(
+        epochs.c.station_no == station_no
+    )
+    return int((await connection.execute(statement)).scalar_one())
+
+
 async def mark_current(
     database: Database,
     connection: AsyncConnection,
@@ -278,6 +286,7 @@ async def mark_current(
         safe_seq=0,
         safe_head=genesis,
         was_current=True,
+        last_number=0,
         created_ms=now_ms,
         updated_ms=now_ms,
     )

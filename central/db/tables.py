@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -142,6 +140,7 @@ epochs = Table(
     Column("parent", LargeBinary),
     Column("parent_last", BigInteger),
     Column("parent_head", LargeBinary),
+    Column("last_number", BigInteger, nullable=False),  # highest counter of its documents' numbers
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     UniqueConstraint("station_no", "epoch"),

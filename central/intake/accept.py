@@ -336,7 +336,8 @@ def _parent_notes(push: _Push, facts: rows.Facts) -> list[tuple[str, str, str]]:
     known = facts.epochs.get((push.session.station_no, parent))
     if known is None or known.last <= parent_last:
         return []
-    detail = f"epoch {push.batch.epoch.hex()} follows {parent.hex()} at {parent_last}, but that one is here up to {known.last}"
+    epoch = push.batch.epoch.hex()
+    detail = f"epoch {epoch} follows {parent.hex()} at {parent_last}, but that one is here up to {known.last}"
     logger.warning("disk_restored_or_copied", extra={"station": push.session.code, "detail": detail})
     return [(f"station {push.session.code}", "disk restored or copied", detail)]
 

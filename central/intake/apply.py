@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import apply as db
 from central.db.database import Database, is_at_fault
+from central.intake.accept import Stored
 from central.intake.decide import Apply, decide_apply
 from central.intake.rows import Rows, Unfit, is_known, references, rows_of
 from shared.canonical import canonical
@@ -53,7 +54,11 @@ def make_ready(doc_no: int, station_no: int, header: dict[str, Any], payload: by
     rows: Rows | Unfit
     try:
         refs = references(header)
-        rows = rows_of(station_no, doc_no, header, orjson.loads(payload)) if all(known) else Unfit("newer schema")
+        rows = (
+            rows_of(station_no, doc_no, header, orjson.loads(payload))
+            if all(known)
+            else Unfit("newer schema")
+        )
     except Unfit as unfit:
         rows = unfit
     except ValueError as error:
@@ -61,9 +66,7 @@ def make_ready(doc_no: int, station_no: int, header: dict[str, Any], payload: by
     return Ready(doc_no, str(header.get("doc_id", "")), str(header.get("kind", "")), refs, known, rows)
 
 
-def plan(
-    batch: Sequence[Ready], applied: Collection[bytes], targets: Targets, now_ms: int
-) -> db.NewRows:
+def plan(batch: Sequence[Ready], applied: Collection[bytes], targets: Targets, now_ms: int) -> db.NewRows:
     """Sort a batch into what is written now, what waits and what is parked. Pure.
 
     Args:
@@ -94,7 +97,9 @@ def add_rows(new: db.NewRows, ready: Ready, targets: Targets) -> None:
     new.documents.append(ready.rows.document)
     new.lines += ready.rows.lines
     new.payments += ready.rows.payments
-    new.deliveries += [(number, ready.doc_no, effect, "ready", None) for number, effect in targets(ready.kind)]
+    new.deliveries += [
+        (number, ready.doc_no, effect, "ready", None) for number, effect in targets(ready.kind)
+    ]
 
 
 def _parked(doc_no: int, reason: str, detail: str, now_ms: int) -> tuple[int, str, str, int, int, str]:
@@ -110,13 +115,13 @@ class Applier:
         self._clock = clock
         self._targets = targets
         self._ready: dict[int, Ready] = {}
-        self._arrived: list[Any] = []
+        self._arrived: list[Stored] = []
         self._look_for_waiting = True
         self.wake = asyncio.Event()
         self.applied = asyncio.Event()
         """Set after each batch; who reads it clears it."""
 
-    def hand_over(self, stored: Iterable[Any]) -> None:
+    def hand_over(self, stored: Iterable[Stored]) -> None:
         """Documents that intake has just committed: they are made ready here while the database is busy."""
         if len(self._arrived) < READY_MAX:
             self._arrived += stored
@@ -180,6 +185,8 @@ class Applier:
 
     def _make_ready(self) -> None:
         arrived, self._arrived = self._arrived, []
+        if len(self._ready) > READY_MAX:  # another node took them
+            self._ready.clear()
         for stored in arrived:
             self._ready[stored.doc_no] = make_ready(
                 stored.doc_no, stored.station_no, stored.header, stored.payload_bytes
@@ -199,7 +206,9 @@ class Applier:
 
     async def load(self, connection: AsyncConnection, doc_nos: Sequence[int]) -> None:
         for body in await db.bodies_of(connection, doc_nos):
-            self._ready[body.doc_no] = make_ready(body.doc_no, body.station_no, header_of(body.header), body.payload)
+            self._ready[body.doc_no] = make_ready(
+                body.doc_no, body.station_no, header_of(body.header), body.payload
+            )
 
     async def _apply(self, connection: AsyncConnection) -> int:
         batch, applied, now_ms = await self._take(connection)
@@ -237,6 +246,3 @@ def header_of(raw: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return header if isinstance(header, dict) else {}
-
-
-__all__ = ["Applier", "Mapping", "Ready", "add_rows", "header_of", "make_ready", "plan"]

@@ -19,9 +19,7 @@ from shared.quantity import to_micro
 DocumentRow = tuple[
     int, int, str, str, str, int, int, str | None, str | None, str | None, str | None, int, int, int
 ]
-LineRow = tuple[
-    int, int, int, str, str | None, str | None, int, int, int, int, int, str | None, str | None
-]
+LineRow = tuple[int, int, int, str, str | None, str | None, int, int, int, int, int, str | None, str | None]
 PaymentRow = tuple[int, int, int, str, int, str | None]
 Parse = Callable[[dict[str, Any]], Any]
 
@@ -77,7 +75,13 @@ def rows_of(station_no: int, doc_no: int, header: dict[str, Any], payload: Any) 
     try:
         builder = _BUILDERS[header["kind"]]
         time_ms = _time_ms(header["time"])
-        head = (header["kind"], header["business_date"], header["number"], time_ms, time_ms + (header["offset_ms"] or 0))
+        head = (
+            header["kind"],
+            header["business_date"],
+            header["number"],
+            time_ms,
+            time_ms + (header["offset_ms"] or 0),
+        )
     except KeyError as error:
         raise Unfit(f"missing field header.{error.args[0]}") from None
     except (TypeError, ValueError) as error:
@@ -159,7 +163,9 @@ def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any])
     line_rows = [_line(station_no, doc_no, line, seller, at) for at, line in enumerate(lines)]
     payment_rows = [_payment(station_no, doc_no, payment, at) for at, payment in enumerate(payments)]
     total_minor = get("total_minor")
-    document = _document(station_no, doc_no, head, payload, total_minor, get("tax_minor", 0), get("discount_minor", 0))
+    document = _document(
+        station_no, doc_no, head, payload, total_minor, get("tax_minor", 0), get("discount_minor", 0)
+    )
     sold = sum([row[10] for row in line_rows]) + get("rounding_minor", 0)
     paid = sum([row[4] for row in payment_rows])
     if sold != total_minor or paid != total_minor:
@@ -201,7 +207,7 @@ def _payment(station_no: int, doc_no: int, payment: Any, at: int) -> PaymentRow:
     if type(payment) is not dict:
         raise Unfit("wrong type in payments[]", f"wrong type in payments[{at}]")
     get = payment.get
-    row = (get("n"), get("type"), get("amount_minor"), get("reference"))
+    row: tuple[Any, Any, Any, Any] = (get("n"), get("type"), get("amount_minor"), get("reference"))
     _check(row, _PAYMENT_TYPES, _PAYMENT_FIELDS, "payments[].", f"payments[{at}].")
     return (station_no, doc_no, *row)
 

@@ -195,7 +195,7 @@ class Sessions:
                 for claim in request.epochs
             ],
             other_epochs=[_state(row) for row in others],
-            last_number=station.last_number,
+            last_number=max(station.last_number, await registry.last_number(connection, station.station_no)),
             time_ms=now_ms,
             quarantined=station.quarantined or decision.quarantine,
             minimum_version=MINIMUM_VERSION,
@@ -217,20 +217,19 @@ class Sessions:
         async with self._database.read() as connection:
             row = await registry.caller(connection, session.station_no, session.public_key)
             now_ms = await self._database.now_ms(connection)
-        check(session, row, now_ms)
-        assert row is not None
+        check(session, row.state if row else None, row.key_state if row else None, now_ms)
         return StationIdentity(session.station_no, row.code, row.store_no, session.public_key)
 
 
-def check(session: secrets.Session, row: Any, now_ms: int) -> None:
-    """Refuse a session that ran out, or whose station or key is gone or revoked; *row* has state and key_state."""
+def check(session: secrets.Session, state: str | None, key_state: str | None, now_ms: int) -> None:
+    """Refuse a session that ran out, or whose station or key is gone (None) or revoked."""
     if session.expires_ms < now_ms:
         raise NotAuthenticated("the session has run out", hint="open a new session", code="session-expired")
-    if row is None:
+    if state is None or key_state is None:
         raise NotAuthenticated(
             f'station "{session.code}" is not enrolled here with this key', hint="enrol again"
         )
-    if row.state == "revoked" or row.key_state == "revoked":
+    if "revoked" in (state, key_state):
         raise NotAllowed(f'station "{session.code}" was revoked by HQ', hint="ask HQ why", code="key-revoked")
 
 

@@ -1,0 +1,212 @@
+"""Repair of parked documents, many at once: correct what they share, then try them again.
+
+What the till sealed is never changed: a corrected payload is kept beside it and applied in its place. Each attempt is
+counted and told in the document's history. Rule: a document leaves `parked` in the same transaction that applies it
+(or makes it wait), so it is always in exactly one state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db import apply as db
+from central.db.database import Database, is_at_fault
+from central.intake.apply import Ready, Targets, header_of, make_ready, plan
+from shared.canonical import canonical
+from shared.errors import BadInput
+
+CHUNK = 500
+"""Documents repaired in one transaction."""
+HISTORY_MAX = 50
+"""Entries of a document's history; the oldest but the first are dropped."""
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+|\*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """How a repair went: documents tried, and of them applied (or waiting for another one), and still parked."""
+
+    tried: int = 0
+    applied: int = 0
+    still_parked: int = 0
+
+    def plus(self, other: Repaired) -> Repaired:
+        return Repaired(
+            self.tried + other.tried, self.applied + other.applied, self.still_parked + other.still_parked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is done to each payload before it is tried again; nothing of both: only try again."""
+
+    values: Mapping[str, Any] | None = None
+    payload: Mapping[str, Any] | None = None
+
+
+class Parked:
+    """Repairs, as HQ asks for them."""
+
+    def __init__(self, database: Database, targets: Targets) -> None:
+        self._database = database
+        self._targets = targets
+
+    async def repair(
+        self,
+        *,
+        reason: str | None = None,
+        doc_nos: Sequence[int] | None = None,
+        correction: Correction | None = None,
+        who: str,
+    ) -> Repaired:
+        """Correct and try again the parked documents of one reason, or those named.
+
+        Raises:
+            BadInput: a path of the correction cannot be read.
+        """
+        correction = correction or Correction()
+        for path in correction.values or {}:
+            parse_path(path)
+        total = Repaired()
+        after = 0
+        while True:
+            last, part = await self._database.run(
+                lambda connection, after=after: self._repair(
+                    connection, reason, doc_nos, after, correction, who
+                )  # type: ignore[misc]
+            )
+            if last == 0:
+                return total
+            total, after = total.plus(part), last
+
+    async def _repair(
+        self,
+        connection: AsyncConnection,
+        reason: str | None,
+        doc_nos: Sequence[int] | None,
+        after: int,
+        correction: Correction,
+        who: str,
+    ) -> tuple[int, Repaired]:
+        rows = await db.parked_rows(connection, doc_nos=doc_nos, reason=reason, after=after, limit=CHUNK)
+        if not rows:
+            return 0, Repaired()
+        now_ms = await self._database.now_ms(connection)
+        parked = {row.doc_no: row for row in rows}
+        batch: list[Ready] = []
+        for body in await db.bodies_of(connection, sorted(parked)):
+            payload = corrected(body.payload, correction)
+            if payload != body.payload:
+                await db.put_repair(self._database, connection, body.doc_no, payload, who, now_ms)
+            batch.append(make_ready(body.doc_no, body.station_no, header_of(body.header), payload))
+        failed = await self._try(connection, batch, now_ms)
+        await db.unpark(connection, [doc_no for doc_no in parked if doc_no not in failed])
+        for doc_no, (why, detail) in failed.items():
+            history = told(parked[doc_no].history, now_ms, f"tried again by {who}: {detail}")
+            again = parked[doc_no]._replace(
+                reason=why, detail=detail, attempts=parked[doc_no].attempts + 1, history=history
+            )
+            await db.park_again(connection, again)
+        return rows[-1].doc_no, Repaired(len(batch), len(batch) - len(failed), len(failed))
+
+    async def _try(
+        self, connection: AsyncConnection, batch: Sequence[Ready], now_ms: int
+    ) -> dict[int, tuple[str, str]]:
+        """Apply what can be; returns reason and detail of what cannot."""
+        refs = {ref for ready in batch for ref in ready.refs}
+        applied = await db.applied_ids(connection, refs) if refs else set()
+        new = plan(batch, applied, self._targets, now_ms)
+        failed = {row[0]: (row[1], row[2]) for row in new.parked}
+        new.parked = []
+        try:
+            async with connection.begin_nested():
+                await db.store(self._database, connection, new)
+        except Exception as error:
+            if not is_at_fault(error):
+                raise
+            if len(batch) == 1:
+                return {
+                    batch[0].doc_no: (f"the database refused it: {type(error).__name__}", str(error)[:2_000])
+                }
+            failed = {}
+            for ready in batch:
+                failed |= await self._try(connection, [ready], now_ms)
+        return failed
+
+
+def told(history: str, at_ms: int, what: str) -> str:
+    """The history with one more entry."""
+    entries = [*orjson.loads(history), {"at_ms": at_ms, "what": what[:500]}]
+    if len(entries) > HISTORY_MAX:
+        entries = [entries[0], *entries[-HISTORY_MAX + 1 :]]
+    return canonical(entries).decode()
+
+
+def corrected(payload: bytes, correction: Correction) -> bytes:
+    """The payload after a correction; as it was where that changes nothing or it cannot be read."""
+    if correction.payload is not None:
+        return canonical(dict(correction.payload))
+    if not correction.values:
+        return payload
+    try:
+        content = orjson.loads(payload)
+    except ValueError:
+        return payload
+    changed = [put(content, parse_path(path), value) for path, value in correction.values.items()]
+    return canonical(content) if any(changed) else payload
+
+
+def parse_path(path: str) -> list[str | int]:
+    """`lines[*].product` as its steps.
+
+    Raises:
+        BadInput: not a path.
+    """
+    steps: list[str | int] = []
+    at = 0
+    while at < len(path):
+        match = _STEP.match(path, at)
+        if match is None:
+            break
+        name, index = match.groups()
+        steps.append(name if name is not None else index if index == "*" else int(index))
+        at = match.end()
+        if at < len(path) - 1 and path[at] == ".":
+            at += 1
+    if at < len(path) or not steps:
+        raise BadInput(
+            f'"{path}" is not a path',
+            hint='write it like "customer", "lines[0].product" or "lines[*].product"',
+        )
+    return steps
+
+
+def put(content: Any, steps: Sequence[str | int], value: Any, *, only_where_unfit: bool = False) -> bool:
+    """Put *value* at a path; below a `[*]` only where it is missing or of another type. Returns whether it changed."""
+    step, rest = steps[0], steps[1:]
+    if step == "*":
+        if not isinstance(content, list):
+            return False
+        changed = [put(content, [at, *rest], value, only_where_unfit=True) for at in range(len(content))]
+        return any(changed)
+    if isinstance(step, int):
+        if not isinstance(content, list) or step >= len(content):
+            return False
+        old = content[step]
+    elif isinstance(content, dict):
+        old = content.get(step)
+    else:
+        return False
+    if rest:
+        return put(old, rest, value, only_where_unfit=only_where_unfit)
+    if old == value or (only_where_unfit and type(old) is type(value)):
+        return False
+    content[step] = value
+    return True
