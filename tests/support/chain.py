@@ -1,0 +1,308 @@
+"""A whole chain of shops on one machine: a centre and its stations as real processes, with a line that can be cut.
+
+Everything goes over the real path: the command lines set up, HTTP sells and asks, files come and go in the drop
+folder. Each station reaches the centre through a `FaultProxy` of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from tests.support.postgres import PostgresCluster
+from tests.support.processes import ROOT, Process, free_port, python
+from tests.support.proxy import FaultProxy
+
+STORE = "S1"
+PRICE_LIST = "retail"
+POLL_S = 0.1
+
+
+class ChainFailed(AssertionError):
+    """A command or a request of the test's own failed; the text holds what it answered."""
+
+
+async def run_command(*args: str, env: Mapping[str, str]) -> str:
+    """Run one of our command lines to its end and return what it printed on stdout."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    process = await asyncio.create_subprocess_exec(
+        *python("-m", *args),
+        env={**os.environ, "PYTHONPATH": path, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    if process.returncode != 0:
+        raise ChainFailed(f"{' '.join(args)} ended with {process.returncode}:\n{err.decode()}{out.decode()}")
+    return out.decode()
+
+
+@dataclass
+class Station:
+    """One till: its agent's process, its local API, its line to the centre."""
+
+    code: str
+    folder: Path
+    port: int
+    proxy: FaultProxy
+    process: Process
+    http: aiohttp.ClientSession
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def headers(self) -> dict[str, str]:
+        token = (self.folder / "token").read_text(encoding="ascii").strip()
+        return {"Authorization": f"Bearer {token}"}
+
+    async def start(self) -> None:
+        self.process.start()
+        await self.process.wait_until_healthy(self.url)
+
+    async def restart_after_kill(self) -> None:
+        """A power cut, and on again."""
+        self.process.kill()
+        await self.start()
+
+    async def sell(self, submission: Mapping[str, Any], key: str) -> tuple[int, dict[str, Any]]:
+        """Hand in a document as POS software does: again with the same key until there is an answer."""
+        body = json.dumps(submission).encode()
+        while True:
+            try:
+                headers = {**self.headers(), "Idempotency-Key": key, "Content-Type": "application/json"}
+                async with self.http.post(f"{self.url}/v1/documents", data=body, headers=headers) as answer:
+                    return answer.status, await answer.json(content_type=None)
+            except (aiohttp.ClientError, ConnectionError, TimeoutError):
+                await asyncio.sleep(POLL_S)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        async with self.http.get(self.url + path, headers=self.headers()) as answer:
+            body = await answer.json(content_type=None)
+            if answer.status != 200:
+                raise ChainFailed(f"{self.code} {path}: {answer.status} {body}")
+            return body
+
+    async def sync(self) -> None:
+        async with self.http.post(f"{self.url}/v1/sync", headers=self.headers()) as answer:
+            await answer.read()
+
+    async def verify(self) -> dict[str, Any]:
+        """`counterflow-agent verify --json`; raises when it finds anything."""
+        return json.loads(
+            await run_command("edge_agent.cli", "verify", "--json", "--data-dir", str(self.folder), env={})
+        )
+
+
+class Chain:
+    """A centre of one or more nodes and its stations. Use as `async with`; nothing of it is left behind.
+
+    Args:
+        folder: an empty folder for all databases, logs and files.
+        stations: how many tills, all of one store.
+        cluster: a running PostgreSQL, or None for SQLite.
+        nodes: central processes (more than one needs PostgreSQL).
+        agent_env, central_env: more variables for the processes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stations: int = 1,
+        cluster: PostgresCluster | None = None,
+        nodes: int = 1,
+        currency: str = "EUR",
+        agent_env: Mapping[str, str] | None = None,
+        central_env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.count = stations
+        self.cluster = cluster
+        self.currency = currency
+        self.agent_env = {
+            "COUNTERFLOW_AGENT_PUSH_INTERVAL_S": "1",
+            "COUNTERFLOW_AGENT_REPORT_INTERVAL_S": "2",
+            **(agent_env or {}),
+        }
+        self.central_env = {"COUNTERFLOW_CENTRAL_DATA_DIR": str(folder / "centre"), **(central_env or {})}
+        self.node_ports = [free_port() for _ in range(nodes)]
+        self.nodes: list[Process] = []
+        self.stations: list[Station] = []
+        self.proxies: list[FaultProxy] = []
+        self.drop = folder / "erp"
+        self.key = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.node_ports[0]}"
+
+    @property
+    def cli_env(self) -> dict[str, str]:
+        return {**self.central_env, "COUNTERFLOW_URL": self.url, "COUNTERFLOW_KEY": self.key}
+
+    async def __aenter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "centre").mkdir(exist_ok=True)
+        self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        try:
+            await self._start_centre()
+            await self._register()
+            for number in range(1, self.count + 1):
+                await self._add_station(number)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        for station in self.stations:
+            station.process.terminate()
+        for station in self.stations:
+            await station.process.stop()
+        for node in self.nodes:
+            await node.stop()
+        for proxy in self.proxies:
+            await proxy.stop()
+        await self.http.close()
+
+    # ---- the centre ----
+
+    async def _start_centre(self) -> None:
+        if self.cluster is not None:
+            self.central_env["COUNTERFLOW_CENTRAL_DATABASE_URL"] = await asyncio.to_thread(
+                self.cluster.create_database
+            )
+        printed = await run_command("central.cli", "init", "--json", env=self.central_env)
+        self.key = json.loads(printed)["key"]
+        for number, port in enumerate(self.node_ports, 1):
+            env = {**self.central_env, "COUNTERFLOW_CENTRAL_PORT": str(port)}
+            if number > 1:
+                env["COUNTERFLOW_CENTRAL_DATA_DIR"] = str(self.folder / f"centre-{number}")
+            node = Process(f"centre-{number}", python("-m", "central.cli", "run"), self.folder, env=env)
+            self.nodes.append(node)
+            node.start()
+            await node.wait_until_healthy(f"http://127.0.0.1:{port}")
+
+    async def restart_centre(self, number: int = 0) -> None:
+        """A power cut of one node, and on again."""
+        self.nodes[number].kill()
+        self.nodes[number].start()
+        await self.nodes[number].wait_until_healthy(f"http://127.0.0.1:{self.node_ports[number]}")
+
+    async def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """A call of the admin API; raises with the problem document when it refuses."""
+        async with self.http.request(
+            method, f"{self.url}/v1/admin{path}", json=body, headers={"Authorization": f"Bearer {self.key}"}
+        ) as answer:
+            text = await answer.text()
+            if answer.status >= 300:
+                raise ChainFailed(f"{method} {path}: {answer.status} {text}")
+            return json.loads(text) if text else None
+
+    async def central(self, *args: str) -> str:
+        """A command of `counterflow-central`, as HQ types it."""
+        return await run_command("central.cli", *args, env=self.cli_env)
+
+    async def _register(self) -> None:
+        store = {"code": STORE, "zone": "Europe/Berlin", "currency": self.currency, "price_list": PRICE_LIST}
+        await self.admin("POST", "/stores", store)
+        self.drop.mkdir(exist_ok=True)
+        await self.admin(
+            "POST",
+            "/integrations",
+            {
+                "name": "erp",
+                "connector": "drop_folder",
+                "settings": {"folder": str(self.drop), "settle_s": 0.2},
+            },
+        )
+
+    # ---- stations ----
+
+    async def _add_station(self, number: int) -> Station:
+        code = f"{STORE}-T{number}"
+        enrolment = await self.admin("POST", "/stations", {"code": code, "store": STORE})
+        target = f"127.0.0.1:{self.node_ports[(number - 1) % len(self.node_ports)]}"
+        proxy = FaultProxy(target)
+        await proxy.start()
+        self.proxies.append(proxy)
+        folder, port = self.folder / code, free_port()
+        data = ["--data-dir", str(folder)]
+        await run_command(
+            "edge_agent.cli",
+            "enroll",
+            enrolment["enrolment_code"],
+            "--server",
+            proxy.url,
+            *data,
+            env=self.agent_env,
+        )
+        process = Process(
+            code,
+            python("-m", "edge_agent.cli", "run", *data, "--port", str(port)),
+            self.folder,
+            env=self.agent_env,
+        )
+        station = Station(code, folder, port, proxy, process, self.http)
+        self.stations.append(station)
+        await station.start()
+        return station
+
+    def cut_line(self) -> None:
+        for proxy in self.proxies:
+            proxy.mode("cut")
+
+    def restore_line(self) -> None:
+        for proxy in self.proxies:
+            proxy.mode("pass")
+
+    # ---- waiting for what must come true ----
+
+    async def until(
+        self, told: str, reached: Callable[[], Awaitable[bool]], deadline_s: float = 60.0
+    ) -> float:
+        """Ask again until it holds; returns the seconds that it took."""
+        start = time.monotonic()
+        while not await reached():
+            if time.monotonic() - start > deadline_s:
+                tails = "\n".join(
+                    process.log_tail(15) for process in [*self.nodes, *(s.process for s in self.stations)]
+                )
+                raise ChainFailed(f"{told}: not within {deadline_s:.0f} s\n{tails}")
+            await asyncio.sleep(POLL_S)
+        return time.monotonic() - start
+
+    async def backlog_is_empty(self) -> bool:
+        return all([(await station.get("/v1/station"))["backlog"] == 0 for station in self.stations])
+
+    # ---- the drop folder ----
+
+    def drop_file(self, name: str, text: str) -> None:
+        """HQ drops a file: written aside, then renamed."""
+        folder = self.drop / "in"
+        part = folder / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.rename(folder / name)
+
+    def delivered(self) -> list[dict[str, Any]]:
+        """Every line of every file that went out."""
+        lines = []
+        for folder in (self.drop / "out", self.drop / "taken"):
+            for file in sorted(folder.glob("*.ndjson")):
+                lines += [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return lines
