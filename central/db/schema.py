@@ -1,0 +1,60 @@
+"""Which schema a database has, and how it gets the one that this build needs.
+
+Migration is a command (`counterflow-central migrate`), never a side effect of a start: on many nodes nobody must find
+the tables changed under it. Published migrations never change; a test shows that migrated and fresh are the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db.database import Database
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's settings; *connection* is the one that `migrations/env.py` works on."""
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None, "there is at least one migration"
+    return head
+
+
+HEAD = _head()
+"""The schema that this build works on."""
+
+
+async def current(connection: AsyncConnection) -> str | None:
+    """The schema that the database has, None where there is none at all."""
+    if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+        return None
+    found: Any = (
+        await connection.execute(text("SELECT version_num FROM alembic_version"))
+    ).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+async def migrate(url: str) -> str:
+    """Bring a database to `HEAD`, from nothing or from any earlier schema, in one transaction; returns `HEAD`."""
+    database = Database(url)
+    try:
+        async with database.write() as connection:
+            await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+    finally:
+        await database.close()
+    return HEAD
