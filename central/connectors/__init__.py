@@ -1,0 +1,10 @@
+"""The systems that the centre can be connected to, by name. A new connector is a folder here and a line below."""
+
+from __future__ import annotations
+
+from central.connectors.base import Connector
+from central.connectors.drop_folder.connector import DropFolder
+
+CONNECTORS: dict[str, type[Connector]] = {
+    "drop_folder": DropFolder,
+}

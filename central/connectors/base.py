@@ -1,0 +1,217 @@
+"""What a connector is: the only form in which the centre knows another system.
+
+A connector carries bytes and answers questions; it never sees our database. Which batch is sent when, what is asked
+before, and what a failure means is decided in `central/deliveries/plan.py`, alike for all of them. In return every
+connector says how a repeated send is kept from doubling (`Idempotency`), and raises one of the four failures below
+for everything that is not a plain answer: they are what keeps a lost answer from becoming a second sale.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from shared.clock import Clock
+from shared.errors import BadInput, CounterflowError, Unavailable
+
+
+class Idempotency(StrEnum):
+    """How a system keeps a send that is repeated from having a second effect."""
+
+    NATIVE_KEY = "native_key"  # it takes our delivery key and answers a repeat with the first result
+    LOOK_UP = "look_up"  # it can be asked for a record by our delivery key
+    DETERMINISTIC_ID = (
+        "deterministic_id"  # the record's id follows from the delivery key, a repeat overwrites
+    )
+    FILE_DROP = "file_drop"  # files whose name is the batch id
+    AT_LEAST_ONCE = "at_least_once"  # nothing of this: a person decides on what is unknown
+
+    @property
+    def probes(self) -> bool:
+        """Whether every send, the first included, is preceded by a look at what is there already."""
+        return self not in (Idempotency.NATIVE_KEY, Idempotency.AT_LEAST_ONCE)
+
+
+# ---- what goes out ----
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One effect of one document in one system. `header` and `payload` are the exact bytes as sealed at the till."""
+
+    key: str
+    effect: str
+    doc_id: str
+    kind: str
+    number: str
+    station: str
+    store: str
+    header: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Deliveries that are sent together, in order; id and members were stored before the first byte left."""
+
+    batch_id: str
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a system will not have one delivery. Deliveries with the same *reason* are repaired together."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system said to a batch: every delivery that is not in *rejected* took effect."""
+
+    rejected: Mapping[str, Rejection] = field(default_factory=dict)  # by delivery key
+
+
+UnknownBatches = Callable[[Collection[str]], Awaitable[set[str]]]
+"""Which of these batch ids the centre does not know: it was restored from a backup and forgot that it sent them."""
+
+
+class TargetAway(Unavailable):
+    """The system was not reached or is busy, and nothing was sent: all its deliveries wait, no attempt is used.
+
+    Args:
+        retry_after_s: as extra field, where the system said when to come back.
+    """
+
+    code = "target-away"
+
+
+class TargetDenies(CounterflowError):
+    """The system does not let us in (credentials, rights): all its deliveries wait for a person, nothing is parked."""
+
+    code = "target-denies"
+
+
+class TargetRejects(BadInput):
+    """The system refuses the batch for what is in it and cannot say for which delivery.
+
+    Its connector has `batch_documents` 1, so that nobody is parked for another one's fault. `reason`, the root cause,
+    stands in the extra fields.
+    """
+
+    code = "target-rejects"
+
+
+class NoAnswer(Unavailable):
+    """Bytes left and no answer came: it may have taken effect."""
+
+    code = "no-answer"
+
+
+# ---- what comes in ----
+
+
+@dataclass(frozen=True, slots=True)
+class ListAbout:
+    """What a list says of itself.
+
+    `scope` None sends each row to its entity's own scope; a complete list must state one. `absence` None takes the
+    entity's rule.
+    """
+
+    entity: str
+    scope: str | None = None
+    mode: Literal["changes", "complete"] = "changes"
+    on_error: Literal["skip", "stop"] = "skip"
+    absence: Literal["keep", "delete", "zero", "ended"] | None = None
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row of a list. `why` is set where it cannot be read; `values` is then what could be, if anything."""
+
+    line: int
+    values: dict[str, Any] | None
+    deleted: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A list that another system handed in.
+
+    `refusal` says why it cannot be read at all (`about` is then None). `resumed` is set when it was under way when the
+    centre died. `rows` reads it from its beginning; it blocks and is called outside the event loop.
+    """
+
+    name: str
+    sha256: bytes
+    about: ListAbout | None
+    rows: Callable[[], Iterator[SourceRow]]
+    refusal: str = ""
+    resumed: bool = False
+
+
+# ---- the interface ----
+
+
+class Connector(ABC):
+    """One connected system.
+
+    Args:
+        name: of the integration; it stands first in its delivery keys and batch ids.
+        settings: as `Settings` describes them.
+    """
+
+    title: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    idempotency: ClassVar[Idempotency]
+    timeout_s: ClassVar[float] = 30.0
+    """The longest that one `deliver` takes; a send starts only while its lease outlives it."""
+    batch_bytes: ClassVar[int] = 16 << 20
+    """Headers and payloads of one batch together, except where a single document is larger."""
+
+    def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
+        self.name = name
+
+    @property
+    @abstractmethod
+    def batch_documents(self) -> int:
+        """Most deliveries of one batch."""
+
+    @property
+    @abstractmethod
+    def resource(self) -> str:
+        """What no second integration may use: a folder, an account."""
+
+    @classmethod
+    @abstractmethod
+    def effects(cls, kind: str) -> tuple[str, ...]:
+        """The effects that a document of this kind has in this system, each delivered by itself; () for none."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise `ConfigError` unless the settings work; called before an integration is enabled."""
+
+    @abstractmethod
+    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:
+        """The delivery keys of *batch* that have taken effect already."""
+
+    @abstractmethod
+    async def deliver(self, batch: Batch) -> Answer:
+        """Send a batch; it returns when the effect is durable over there, and else raises one of the four failures."""
+
+    @abstractmethod
+    async def pull(self) -> Incoming | None:
+        """The next list that the other system has for us, or None; the same one again until it is settled."""
+
+    @abstractmethod
+    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
+        """Tell the other system what became of its list, now that this is durable here."""

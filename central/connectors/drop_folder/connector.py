@@ -1,0 +1,177 @@
+"""The drop folder as a connector: the one for systems that read and write files.
+
+```
+<folder>/out     we put batches, one NDJSON file each        <folder>/in    HQ drops lists (CSV, JSON, NDJSON)
+<folder>/taken   the reader moves what it has taken           <folder>/done  taken, with a report beside
+                                                              <folder>/bad   refused, with the reason beside
+```
+The probe knows a batch by its file name. After a restore of the centre it also reads the files whose names the centre
+does not know: their documents were delivered under a batch that was forgotten. So readers keep `taken/` as long as
+the oldest backup that would ever be restored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from central.connectors.base import (
+    Answer,
+    Batch,
+    Connector,
+    Idempotency,
+    Incoming,
+    NoAnswer,
+    TargetAway,
+    UnknownBatches,
+)
+from central.connectors.drop_folder.incoming import InFolder
+from central.connectors.drop_folder.outgoing import EFFECT, OutFolder, compose
+from shared.clock import Clock
+from shared.errors import ConfigError
+
+T = TypeVar("T")
+_MARKER = ".counterflow"
+"""Made once by `check`: a share that is not mounted has no marker, and nothing is written beneath its mount point."""
+
+
+class DropFolderSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path = Field(description="Absolute path; out, taken, in, work, done and bad are made in it.")
+    batch_documents: int = Field(1_000, ge=1, le=10_000, description="Most documents in one file.")
+    settle_s: float = Field(
+        2.0, ge=0, le=3_600, description="A dropped file is read once it has not changed for so long."
+    )
+
+
+class DropFolder(Connector):
+    title = "Drop folder"
+    Settings = DropFolderSettings
+    idempotency = Idempotency.FILE_DROP
+    timeout_s: ClassVar[float] = 60.0
+
+    def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
+        super().__init__(name, settings, clock)
+        assert isinstance(settings, DropFolderSettings)
+        self._settings = settings
+        self._out = OutFolder(settings.folder, name)
+        self._in = InFolder(settings.folder, settings.settle_s, clock.tick_ms)
+        self._known: set[str] = set()
+        self._forgotten: dict[str, frozenset[str]] = {}
+
+    @property
+    def batch_documents(self) -> int:
+        return self._settings.batch_documents
+
+    @property
+    def resource(self) -> str:
+        return str(self._settings.folder)
+
+    @classmethod
+    def effects(cls, kind: str) -> tuple[str, ...]:
+        return (EFFECT,)
+
+    async def check(self) -> None:
+        if not self._settings.folder.is_absolute():
+            raise ConfigError(f"the drop folder {self._settings.folder} must be an absolute path")
+
+        def prepare() -> None:
+            for name in ("out", "taken", "in", "work", "done", "bad"):
+                (self._settings.folder / name).mkdir(parents=True, exist_ok=True)
+            (self._settings.folder / _MARKER).write_text(
+                "The drop folder of a Counterflow centre.\n", encoding="utf-8"
+            )
+            trial = self._settings.folder / "out" / f".{secrets.token_hex(4)}.part"
+            trial.write_bytes(b"x")
+            # Taking a file must be a rename, so that no reader's crash leaves half of it.
+            os.replace(trial, self._settings.folder / "taken" / trial.name)
+            (self._settings.folder / "taken" / trial.name).unlink()
+
+        try:
+            await asyncio.to_thread(prepare)
+        except OSError as error:
+            raise ConfigError(
+                f"the drop folder {self._settings.folder} cannot be used: {error.strerror}",
+                hint="the centre's user must be able to make, rename and delete files there, on one file system",
+            ) from error
+
+    # ---- out ----
+
+    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:
+        def look() -> dict[str, Path]:
+            self._require_mounted()
+            self._out.forget_attempts(batch.batch_id)
+            return self._out.batches()
+
+        delivered = await self._blocking(look)
+        if batch.batch_id in delivered:
+            return frozenset(delivery.key for delivery in batch.deliveries)
+        await self._read_forgotten(delivered, unknown_batches)
+        keys = {delivery.key for delivery in batch.deliveries}
+        return frozenset(key for forgotten in self._forgotten.values() for key in keys & forgotten)
+
+    async def _read_forgotten(self, delivered: dict[str, Path], unknown_batches: UnknownBatches) -> None:
+        """Learn the keys in files of batches that the centre has forgotten."""
+        # A restore forgets the newest batches first: while the newest is known, so are all known before.
+        newest = max(self._known, default=None)
+        ask = delivered.keys() - self._known - self._forgotten.keys() | ({newest} if newest else set())
+        unknown = await unknown_batches(ask)
+        if newest in unknown:
+            self._known.clear()
+            unknown = await unknown_batches(delivered.keys() - self._forgotten.keys())
+        self._known |= delivered.keys() - self._forgotten.keys() - unknown
+        for batch_id in unknown & delivered.keys():
+            self._forgotten[batch_id] = await self._blocking(partial(self._out.keys, delivered[batch_id]))
+
+    async def deliver(self, batch: Batch) -> Answer:
+        def put() -> None:
+            self._require_mounted()
+            self._out.forget_attempts(batch.batch_id)
+            part = self._out.write(batch.batch_id, secrets.token_hex(4), map(compose, batch.deliveries))
+            try:
+                self._out.place(batch.batch_id, part)
+            except OSError as error:
+                raise NoAnswer(f"whether {part.name} got its name is not sure: {error.strerror}") from error
+
+        await self._blocking(put)
+        return Answer()
+
+    def _require_mounted(self) -> None:
+        if not (self._settings.folder / _MARKER).exists():
+            raise TargetAway(
+                f"the drop folder {self._settings.folder} is not there (its file {_MARKER} is missing)",
+                hint="mount the share again",
+            )
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(work)
+        except OSError as error:
+            free = ""
+            if self._settings.folder.exists():
+                free = f"; {shutil.disk_usage(self._settings.folder).free >> 20} MiB are free"
+            raise TargetAway(
+                f"the drop folder {self._settings.folder} cannot be used: {error.strerror or error}{free}",
+                hint="free disk space, mount the share, or give the centre's user its rights back",
+            ) from error
+
+    # ---- in ----
+
+    async def pull(self) -> Incoming | None:
+        return await self._blocking(self._next_file)
+
+    def _next_file(self) -> Incoming | None:
+        self._require_mounted()
+        return self._in.next()
+
+    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
+        await self._blocking(lambda: self._in.settle(incoming, report))

@@ -1,0 +1,238 @@
+"""Carry one batch: performs what `plan.next_step` says, and writes down what came of it.
+
+Every step that leaves the centre is preceded by a commit that says so, and every commit makes sure that the lease is
+still this node's. Whatever dies when: the next holder finds what may have arrived, and asks for it before it sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.connectors.base import (
+    Batch,
+    Connector,
+    NoAnswer,
+    Rejection,
+    TargetAway,
+    TargetDenies,
+    TargetRejects,
+)
+from central.db import deliveries as rows
+from central.db.database import Database
+from central.deliveries import plan
+from central.deliveries.batches import Held, Member, new_batch_id
+from central.deliveries.plan import BatchFacts, BatchState, Failure
+from central.integrations.registry import Integration, Integrations
+from shared.backoff import next_delay
+from shared.clock import Clock, rfc3339
+from shared.errors import CounterflowError
+
+_FREE: dict[str, Any] = {"lease": None, "leased_until_ms": 0}
+logger = logging.getLogger(__name__)
+
+
+class LostLease(Exception):
+    """Another node holds the batch by now; it will find out what arrived."""
+
+
+class Carrier:
+    """Carries batches of any integration for this node."""
+
+    def __init__(
+        self, database: Database, integrations: Integrations, clock: Clock, rng: random.Random
+    ) -> None:
+        self._database = database
+        self._integrations = integrations
+        self._clock = clock
+        self._rng = rng
+        self._failures: dict[int, int] = {}  # in a row, by integration: how long the next pause is
+
+    async def carry(self, one: Integration, connector: Connector, held: Held) -> None:
+        """Bring the batch as far as it goes now, and give it back.
+
+        Raises:
+            LostLease: it took longer than the lease, and another node has it.
+        """
+        probed = False
+        while True:
+            step = plan.next_step(
+                BatchFacts(
+                    held.state,
+                    len(held.deliveries),
+                    connector.idempotency,
+                    probed,
+                    (held.lease_ends_ms - self._clock.tick_ms()) / 1000,
+                    connector.timeout_s,
+                )
+            )
+            match step:
+                case plan.Probe():
+                    try:
+                        async with asyncio.timeout(connector.timeout_s):
+                            batch = Batch(held.batch_id, held.deliveries)
+                            found = await connector.probe(batch, self._unknown_batches)
+                    except Exception as error:
+                        await self._failed(one, connector, held, error, sent=False)
+                        return
+                    probed = True
+                    if found and len(found) < len(held.deliveries):
+                        # Committed before the rest is sent: the batch is from now on what is left of it.
+                        held = await self._mark_done(held, found)
+                    elif found:
+                        await self._finish(one, held)
+                        return
+                case plan.Send():
+                    await self._change(held, state=BatchState.SENT)
+                    try:
+                        async with asyncio.timeout(connector.timeout_s):
+                            answer = await connector.deliver(Batch(held.batch_id, held.deliveries))
+                    except Exception as error:
+                        await self._failed(one, connector, held, error, sent=True)
+                        return
+                    if not answer.rejected:
+                        await self._finish(one, held)
+                        return
+                    held = await self._mark_done(held, held.members.keys() - answer.rejected.keys())
+                    await self._refused(one, connector, held, answer.rejected)
+                    return
+                case plan.Finish():
+                    await self._finish(one, held)
+                    return
+                case plan.AskPerson():
+                    await self._change(held, state=BatchState.UNKNOWN, **_FREE)
+                    return
+                case plan.LetGo():
+                    await self._change(held, **_FREE)
+                    return
+
+    async def _unknown_batches(self, batch_ids: Collection[str]) -> set[str]:
+        async with self._database.read() as connection:
+            return await rows.unknown_batches(connection, batch_ids)
+
+    # ---- what came of it ----
+
+    async def _finish(self, one: Integration, held: Held) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            now_ms = await self._database.now_ms(connection)
+            await self._own(connection, held, state=BatchState.DONE, done_ms=now_ms, error=None, **_FREE)
+            await rows.settle(connection, held.batch_no, "done")
+
+        await self._database.run(work)
+        logger.info(
+            "documents_delivered",
+            extra={"integration": one.name, "batch": held.batch_id, "count": len(held.deliveries)},
+        )
+        self._failures.pop(one.integration_no, None)
+        if one.problem is not None:
+            await self._integrations.well_again(one)
+
+    async def _mark_done(self, held: Held, keys: Collection[str]) -> Held:
+        """Note that some deliveries took effect; what is left is the batch from now on."""
+        which = [held.members[key] for key in keys if key in held.members]
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._own(connection, held, lease=held.lease)
+            await rows.settle(connection, held.batch_no, "done", which)
+
+        await self._database.run(work)
+        return replace(held, deliveries=tuple(one for one in held.deliveries if one.key not in keys))
+
+    async def _failed(
+        self, one: Integration, connector: Connector, held: Held, error: Exception, *, sent: bool
+    ) -> None:
+        """No plain answer came: rest with the system, with the batch, or use up an attempt."""
+        failure = classify(error, sent=sent)
+        extra = error.extra if isinstance(error, CounterflowError) else {}
+        told = str(error) if isinstance(error, CounterflowError) else f"{type(error).__name__}: {error}"
+        if failure is Failure.REJECTED:
+            rejection = Rejection(str(extra.get("reason") or told), told)
+            await self._refused(
+                one, connector, held, {delivery.key: rejection for delivery in held.deliveries}
+            )
+            return
+        failures = self._failures[one.integration_no] = self._failures.get(one.integration_no, 0) + 1
+        delay_s = next_delay(
+            failures, self._rng, extra.get("retry_after_s"), plan.PAUSE_BASE_S, plan.PAUSE_CAP_S
+        )
+        logger.warning(
+            "delivery_failed",
+            extra={"integration": one.name, "batch": held.batch_id, "failure": failure, "error": told},
+        )
+        consequence = plan.after_failure(failure, held.attempts, delay_s, connector.timeout_s)
+        assert not isinstance(consequence, plan.Park)
+        async with self._database.read() as connection:
+            until_ms = await self._database.now_ms(connection) + int(consequence.delay_s * 1000)
+        if isinstance(consequence, plan.Again):
+            await self._change(held, state=BatchState.UNKNOWN, error=told, not_before_ms=until_ms, **_FREE)
+        else:
+            # It says that nothing was sent, so what was known of the batch before still holds.
+            await self._change(held, state=held.state, error=told, **_FREE)
+            await self._integrations.pause(one, until_ms, f"{told}; next try {rfc3339(until_ms)}")
+
+    async def _refused(
+        self, one: Integration, connector: Connector, held: Held, rejected: Mapping[str, Rejection]
+    ) -> None:
+        """Its content was refused: try again later, and after enough tries park it by reason."""
+        by_reason: dict[str, list[Member]] = {}
+        for delivery in held.deliveries:
+            by_reason.setdefault(rejected[delivery.key].reason, []).append(held.members[delivery.key])
+        logger.warning(
+            "delivery_refused",
+            extra={"integration": one.name, "batch": held.batch_id, "reasons": list(by_reason)},
+        )
+        delay_s = next_delay(held.attempts + 1, self._rng, None, plan.RETRY_BASE_S, plan.RETRY_CAP_S)
+        consequence = plan.after_failure(Failure.REJECTED, held.attempts, delay_s, connector.timeout_s)
+
+        async def work(connection: AsyncConnection) -> None:
+            now_ms = await self._database.now_ms(connection)
+            if isinstance(consequence, plan.Park):
+                await self._own(connection, held, state=BatchState.DONE, done_ms=now_ms, **_FREE)
+                for reason, which in by_reason.items():
+                    parked_id = new_batch_id(one.name, now_ms)
+                    await rows.park(
+                        connection, one.integration_no, held.batch_no, parked_id, which, reason, now_ms
+                    )
+            else:
+                await self._own(
+                    connection,
+                    held,
+                    state=BatchState.READY,
+                    attempts=held.attempts + 1,
+                    error="; ".join(by_reason),
+                    not_before_ms=now_ms + int(consequence.delay_s * 1000),
+                    **_FREE,
+                )
+
+        await self._database.run(work)
+
+    async def _change(self, held: Held, **values: Any) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            await self._own(connection, held, **values)
+
+        await self._database.run(work)
+
+    async def _own(self, connection: AsyncConnection, held: Held, **values: Any) -> None:
+        """Set columns of the batch, if it is still ours."""
+        if not await rows.change_batch(connection, held.batch_no, held.lease, values):
+            raise LostLease
+
+
+def classify(error: Exception, *, sent: bool) -> Failure:
+    """Which failure an error of a connector is. Anything unforeseen after the first byte may have arrived."""
+    match error:
+        case TargetAway():
+            return Failure.AWAY
+        case TargetDenies():
+            return Failure.DENIED
+        case TargetRejects():
+            return Failure.REJECTED
+        case NoAnswer():
+            return Failure.NO_ANSWER
+    return Failure.NO_ANSWER if sent else Failure.AWAY

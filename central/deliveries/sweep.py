@@ -1,0 +1,76 @@
+"""Find applied documents that have no delivery, and make it ready: back-fill and races are one case.
+
+The apply worker writes deliveries together with a document's rows, for the integrations that it knows of; its
+knowledge may be a few seconds old, and an integration may ask for documents from before it was enabled. So all
+documents are gone through in an integration's first minutes and once an hour, and the newest every minute.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db import deliveries as rows
+from central.db.database import Database
+from central.integrations.registry import Integration, Integrations
+
+EVERY_S = 60.0
+ALL_EVERY = 60
+"""Every so many sweeps go through all documents."""
+BACK = 10
+"""The others begin where the newest document was so many sweeps ago: longer than any transaction stays open."""
+ROWS = 5_000
+logger = logging.getLogger(__name__)
+
+
+class Sweep:
+    """What was gone through already, by integration."""
+
+    def __init__(self, database: Database, integrations: Integrations) -> None:
+        self._database = database
+        self._integrations = integrations
+        self._marks: dict[tuple[int, int, tuple[str, ...]], deque[int]] = {}
+        self._count = 0
+
+    async def all(self) -> int:
+        """Sweep every enabled integration; returns how many deliveries were missing."""
+        everything = self._count % ALL_EVERY == 0
+        self._count += 1
+        enabled = {(one.integration_no, one.from_ms, one.kinds): one for one in self._integrations.enabled()}
+        # An integration that was away, or asks for other documents now, begins anew.
+        self._marks = {what: marks for what, marks in self._marks.items() if what in enabled}
+        added = 0
+        for what, one in enabled.items():
+            marks = self._marks.setdefault(what, deque([0] * BACK, maxlen=BACK))
+            async with self._database.read() as connection:
+                newest = await rows.newest_document(connection)
+            added += await self._one(one, 0 if everything else marks[0])
+            marks.append(newest)
+        return added
+
+    async def _one(self, one: Integration, after: int) -> int:
+        added = 0
+        for effect, kinds in self._integrations.effects(one).items():
+            at = after
+            while True:
+                async with self._database.read() as connection:
+                    missing = await rows.missing(
+                        connection, one.integration_no, effect, kinds, one.from_ms, at, ROWS
+                    )
+                if missing:
+                    await self._add(one, effect, missing)
+                    added += len(missing)
+                    at = missing[-1]
+                if len(missing) < ROWS:
+                    break
+        if added:
+            logger.info("deliveries_filled_in", extra={"integration": one.name, "count": added})
+        return added
+
+    async def _add(self, one: Integration, effect: str, doc_nos: list[int]) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            await rows.add_ready(connection, self._database, one.integration_no, effect, doc_nos)
+
+        await self._database.run(work)

@@ -1,0 +1,1 @@
+"""Which systems the centre talks to, and what they hand in."""

@@ -1,0 +1,305 @@
+"""Take in the lists that other systems hand in, and publish what really changed.
+
+One row after the other is checked by its entity's model; a bad one is reported with its line, and the rest of the
+list is taken, or none of it, as the list asks. Invariants: a list that asks for all or nothing is published in one
+transaction; memory is bounded whatever the list's size; a row that could not be read never counts as absent from a
+complete list. A list is settled with its source only when its result is durable here, and going through it again
+after a crash leads to the same catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+from central.catalog.publish import Complete, PublishResult
+from central.catalog.rows import read_key, read_row
+from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
+from central.db import integrations as table
+from central.db import leases
+from central.db.database import Database
+from central.integrations.registry import Integration, Integrations
+from shared.catalog.changes import Change
+from shared.catalog.entities import ENTITIES
+from shared.clock import Clock, rfc3339
+from shared.errors import BadInput
+
+LOOK_S = 1.0
+LEASE_S = 60.0
+"""Another node goes on with a list so long after this one died."""
+ASK_S = 15.0
+"""Between prolongations, or tries to get it."""
+PART_ROWS = 2_000
+PUBLISH_ROWS = 10_000
+WHOLE_ROWS_MAX = 300_000
+"""Of a list that asks for all or nothing: it is held in memory and published at once."""
+COMPLETE_ROWS_MAX = 2_000_000
+"""Of a complete list: its keys are held in memory."""
+ERRORS_KEPT = 1_000
+logger = logging.getLogger(__name__)
+
+
+class PublishPort(Protocol):
+    """What of `central.catalog.publish.Publisher` is used here."""
+
+    async def publish(
+        self, changes: Mapping[str, Sequence[Change]], complete: Sequence[Complete] = ()
+    ) -> Mapping[str, PublishResult]: ...
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A list half read."""
+
+    about: ListAbout
+    rows: int = 0
+    accepted: int = 0
+    written: int = 0
+    absent: int = 0
+    rejected: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    held: int = 0
+    keys: set[str] = field(default_factory=set)
+    seqs: dict[str, list[int]] = field(default_factory=dict)
+    keyless: bool = False
+
+    def reject(self, line: int, key: str | None, why: str) -> None:
+        self.rejected += 1
+        if len(self.errors) < ERRORS_KEPT:
+            self.errors.append({"line": line, "key": key, "why": why})
+
+    def read(self, part: Sequence[SourceRow]) -> None:
+        """Check rows; blocks for a while, so it is called outside the event loop."""
+        entity = ENTITIES[self.about.entity]
+        complete = self.about.mode == "complete"
+        for row in part:
+            self.rows += 1
+            values = _with_scope(row.values or {}, self.about)
+            key = read_key(entity, values)
+            if complete and key is not None:
+                self.keys.add(key)
+            try:
+                if row.why:
+                    raise BadInput(row.why)
+                _check_scope(values, self.about)
+                scope, change = read_row(entity.name, values, self.about.scope, deleted=row.deleted)
+            except BadInput as error:
+                self.keyless |= key is None
+                self.reject(row.line, key, str(error).removeprefix(f"{entity.name}: "))
+                continue
+            self.accepted += 1
+            self.held += 1
+            self.changes.setdefault(scope, []).append(change)
+
+
+class FileImports:
+    """The incoming work of a node: looks at every integration in turn.
+
+    Args:
+        node: tells this process from others; only one at a time works on an integration's lists.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        integrations: Integrations,
+        publisher: PublishPort,
+        clock: Clock,
+        *,
+        node: str,
+    ) -> None:
+        self._database = database
+        self._integrations = integrations
+        self._publisher = publisher
+        self._clock = clock
+        # One process owns a SQLite database; after its death it goes on with its own lease.
+        self._node = "the only one" if database.is_sqlite else node
+        self._leases: dict[int, tuple[bool, int]] = {}  # held, and the tick at which to ask again
+        self.wake = asyncio.Event()
+        """Look now."""
+
+    async def run(self) -> None:
+        """Take in what comes until cancelled."""
+        while True:
+            busy = False
+            for one in self._integrations.enabled():
+                try:
+                    busy |= await self.step(one)
+                except TargetAway as error:
+                    logger.warning("lists_not_reached", extra={"integration": one.name, "error": str(error)})
+                except Exception:
+                    # The list stays claimed and is gone through again from its beginning.
+                    logger.exception("import_failed", extra={"integration": one.name})
+            if not busy:
+                await self._pause()
+
+    async def step(self, one: Integration) -> bool:
+        """Take in one list of an integration; False when there is none for this node."""
+        if not await self._lease(one):
+            return False
+        connector = self._integrations.connector(one)
+        incoming = await connector.pull()
+        if incoming is None:
+            return False
+        report = await self._known_report(one, incoming) or await self._take(one, incoming)
+        await connector.settle(incoming, report)
+        logger.info(
+            "list_taken",
+            extra={
+                "integration": one.name,
+                **{name: report[name] for name in ("file", "result", "rows", "changed", "rejected")},
+            },
+        )
+        return True
+
+    async def _lease(self, one: Integration) -> bool:
+        """Whether this node works on the integration's lists; asks the database now and then only."""
+        held, until_ms = self._leases.get(one.integration_no, (False, 0))
+        if self._clock.tick_ms() >= until_ms:
+            held = await leases.take(self._database, f"lists/{one.integration_no}", self._node, LEASE_S)
+            self._leases[one.integration_no] = held, self._clock.tick_ms() + int(ASK_S * 1000)
+        return held
+
+    async def _pause(self) -> None:
+        woken, slept = (
+            asyncio.ensure_future(self.wake.wait()),
+            asyncio.ensure_future(self._clock.sleep(LOOK_S)),
+        )
+        try:
+            await asyncio.wait({woken, slept}, return_when=asyncio.FIRST_COMPLETED)
+            self.wake.clear()
+        finally:
+            woken.cancel()
+            slept.cancel()
+
+    async def _known_report(self, one: Integration, incoming: Incoming) -> dict[str, Any] | None:
+        """What is said of a list that was dealt with already: the newest one of its name, and the same to the byte."""
+        async with self._database.read() as connection:
+            last = await table.last_import(connection, one.integration_no, incoming.name)
+        if last is None or last[0] != incoming.sha256 or last[1]["result"] != "taken":
+            return None
+        report = last[1]
+        if incoming.resumed:
+            return report  # the centre died between publishing and settling
+        what = (
+            f"It is the same as the one of this name that was taken at {report['finished']}, so nothing was done; "
+            "give it another name to have it published again."
+        )
+        return report | {"result": "repeated", "what": what, "changed": 0, "absent": 0, "seqs": {}}
+
+    async def _take(self, one: Integration, incoming: Incoming) -> dict[str, Any]:
+        started = rfc3339(self._clock.now_ms())
+        progress = _Progress(incoming.about or ListAbout(""))
+        refusal = incoming.refusal or await self._go_through(one, incoming, progress)
+        report = self._report(one, incoming, progress, refusal, started)
+        async with self._database.write() as connection:
+            now_ms = await self._database.now_ms(connection)
+            await table.record_import(
+                connection, self._database, one.integration_no, incoming.sha256, incoming.name, report, now_ms
+            )
+        return report
+
+    async def _go_through(self, one: Integration, incoming: Incoming, progress: _Progress) -> str:
+        """Read and publish; returns why the list was refused, if it was."""
+        about = progress.about
+        whole = about.on_error == "stop"
+        rows = incoming.rows()
+        while True:
+            try:
+                part = await asyncio.to_thread(_next_part, rows, progress)
+            except BadInput as error:
+                if whole or not progress.accepted:
+                    return str(error)
+                progress.reject(0, None, f"{error}; the list was not read any further")
+                progress.keyless = True
+                break
+            if not part:
+                break
+            if whole and progress.rows > WHOLE_ROWS_MAX:
+                return f"a list with on_error=stop has at most {WHOLE_ROWS_MAX} rows; split it, or let it say skip"
+            if about.mode == "complete" and len(progress.keys) > COMPLETE_ROWS_MAX:
+                return f"a complete list has at most {COMPLETE_ROWS_MAX} rows"
+            if not whole and progress.held >= PUBLISH_ROWS:
+                await self._publish(progress, [])
+            if not await self._lease(one):
+                raise TargetAway(f"{incoming.name} took longer than its lease, and another node has it")
+        if whole and progress.rejected:
+            return (
+                f"{progress.rejected} of {progress.rows} rows are wrong, and the list asks for all or nothing"
+            )
+        complete = []
+        if about.mode == "complete" and about.scope:
+            if not progress.keys and not about.allow_empty:
+                return "a complete list without a row would empty the scope; let it say allow_empty if that is meant"
+            if not progress.keyless:
+                complete.append(Complete(about.scope, about.entity, progress.keys, about.absence))
+        await self._publish(progress, complete)
+        return ""
+
+    async def _publish(self, progress: _Progress, complete: Sequence[Complete]) -> None:
+        if not progress.changes and not complete:
+            return
+        for scope, result in (await self._publisher.publish(progress.changes, complete)).items():
+            progress.written += result.written
+            progress.absent += result.absent
+            if result.written:
+                first, _ = progress.seqs.get(scope, (result.seq_from, 0))
+                progress.seqs[scope] = [first, result.seq_to]
+        progress.changes = {}
+        progress.held = 0
+
+    def _report(
+        self, one: Integration, incoming: Incoming, progress: _Progress, refusal: str, started: str
+    ) -> dict[str, Any]:
+        about = progress.about
+        taken = 0 if refusal and about.on_error == "stop" else progress.accepted
+        what = (
+            f"{progress.rows} rows: {taken} taken, {progress.written} changed, {progress.rejected} rejected."
+        )
+        if about.mode == "complete":
+            what += f" {progress.absent} rows of the scope were not in the list."
+            if progress.keyless:
+                what += " Some rejected rows have no key, so none of them was treated as absent."
+        return {
+            "file": incoming.name,
+            "integration": one.name,
+            "sha256": incoming.sha256.hex(),
+            "entity": about.entity,
+            "scope": about.scope,
+            "mode": about.mode,
+            "on_error": about.on_error,
+            "result": "refused" if refusal else "taken",
+            "what": f"{refusal}. {what}" if refusal else what,
+            "rows": progress.rows,
+            "taken": taken,
+            "changed": progress.written,
+            "absent": progress.absent,
+            "rejected": progress.rejected,
+            "errors": progress.errors,
+            "seqs": progress.seqs,
+            "started": started,
+            "finished": rfc3339(self._clock.now_ms()),
+        }
+
+
+def _next_part(rows: Iterator[SourceRow], progress: _Progress) -> list[SourceRow]:
+    part = list(islice(rows, PART_ROWS))
+    progress.read(part)
+    return part
+
+
+def _with_scope(values: dict[str, Any], about: ListAbout) -> dict[str, Any]:
+    """A price in a list for one price list belongs to that one, unless the row names another."""
+    family, _, code = (about.scope or "").partition("/")
+    return {"price_list": code} | values if family == "pricelist" and about.entity == "price" else values
+
+
+def _check_scope(values: dict[str, Any], about: ListAbout) -> None:
+    family, _, code = (about.scope or "").partition("/")
+    if family == "pricelist" and about.entity == "price" and values["price_list"] != code:
+        raise BadInput(f'price_list is "{values["price_list"]}", but the list is for {code}')
