@@ -1,7 +1,8 @@
 """The centre put together: which parts there are, what each is given, and in which order they start and stop.
 
 Nothing is decided here. Rule: parts know each other through `Centre` only where they must; tests build one with
-`Centre.open` on a database of their own and need no sockets.
+`Centre.open` on a database of their own and need no sockets. A node works on one schema: it refuses to start on
+another one, and answers 503 when the schema is changed under it.
 """
 
 from __future__ import annotations
@@ -12,29 +13,40 @@ import logging
 import secrets
 import signal
 import ssl
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, Self
 
 from aiohttp import web
 
+from central.api.admin import AdminApi
+from central.api.catalog import CatalogApi
 from central.api.http import KeyIdentity, StationIdentity, mount
 from central.api.stations import StationApi
+from central.api.system import SystemApi
+from central.catalog.room import CatalogRoom
 from central.config import Config
-from central.db import registry
+from central.db import registry, schema
 from central.db.database import Database
+from central.db.owner import owned
+from central.deliveries.run import DeliveryRunner
 from central.intake.accept import JournalIntake
 from central.intake.apply import Applier
 from central.intake.parked import Parked
+from central.intake.safety import SafeByAge
+from central.integrations.imports import FileImports
+from central.integrations.registry import Integrations
+from central.keys import ApiKeys
+from central.monitoring.metrics import Metrics
 from central.registry.enrolment import Enrolment
 from central.registry.secrets import SECRET_BYTES, Session
 from central.registry.sessions import Sessions
+from central.registry.stores import Registry
 from shared.clock import Clock, SystemClock
-from shared.errors import ConfigError, NotAuthenticated
+from shared.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-STOP_GRACE_S = 5.0
-"""Requests under way get so long to end when the server stops; long polls are cut at once."""
+STOP_GRACE_S = 3.0
+"""Requests under way get so long to end when the server stops; stations come again."""
 
 
 class Service(Protocol):
@@ -53,11 +65,28 @@ class Centre:
         self.database = database
         self.clock = clock
         self.centre_id = centre_id
+        self.node = secrets.token_hex(8)
+        # who there is
+        self.keys = ApiKeys(database)
         self.sessions = Sessions(database, secret, centre_id)
         self.enrolment = Enrolment(database, centre_id)
-        self.applier = Applier(database, clock, lambda kind: ())
-        self.parked = Parked(database, lambda kind: ())
+        self.registry = Registry(database, self.enrolment)
+        # documents: in, applied, out
+        self.integrations = Integrations(database, clock)
+        self.applier = Applier(database, clock, self.integrations.targets)
+        self.parked = Parked(database, self.integrations.targets)
         self.intake = JournalIntake(database, self.applier.hand_over)
+        self.safety = SafeByAge(database, clock, config.safe_after_days)
+        self.deliveries = DeliveryRunner(
+            database, self.integrations, clock, node=self.node, wake=self.applier.applied
+        )
+        # the catalog: in, published, down
+        self.catalog = CatalogRoom(database, clock, config.data_dir, self.node)
+        self.publisher = self.catalog.publisher
+        self.rollouts = self.catalog.rollouts
+        self.wakeups = self.catalog.wakeups
+        self.imports = FileImports(database, self.integrations, self.publisher, clock, node=self.node)
+        self.metrics = Metrics()
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None) -> Self:
@@ -69,10 +98,12 @@ class Centre:
                     database, connection, "secret", secrets.token_hex(SECRET_BYTES)
                 )
                 centre_id = await registry.meta_value(database, connection, "centre", secrets.token_hex(16))
-            return cls(config, database, clock or SystemClock(), bytes.fromhex(secret), centre_id)
+            centre = cls(config, database, clock or SystemClock(), bytes.fromhex(secret), centre_id)
+            await centre.integrations.load()
         except BaseException:
             await database.close()
             raise
+        return centre
 
     async def close(self) -> None:
         await self.intake.close()
@@ -80,7 +111,14 @@ class Centre:
 
     def services(self) -> Sequence[Service]:
         """What runs in the background as long as the server does."""
-        return [self.applier]
+        return [
+            self.applier,
+            self.safety,
+            self.integrations,
+            self.deliveries,
+            self.imports,
+            self.catalog,
+        ]
 
     # ---- who calls (central.api.http.Authenticator) ----
 
@@ -91,19 +129,19 @@ class Centre:
         return self.sessions.session(token)
 
     async def key(self, key: str) -> KeyIdentity:
-        raise NotAuthenticated("there are no API keys yet")
+        return await self.keys.authenticate(key)
 
 
 def make_app(centre: Centre) -> web.Application:
     """All doors of one node. Serve it with `auto_decompress=False`: bodies are bounded and checked by us."""
-    app = web.Application()
-    for api in (StationApi(centre),):
+    app = web.Application(middlewares=[centre.metrics.middleware])
+    for api in (StationApi(centre), CatalogApi(centre.catalog), AdminApi(centre), SystemApi(centre)):
         mount(app, api, centre)
     return app
 
 
 @contextlib.asynccontextmanager
-async def running(centre: Centre):  # type: ignore[no-untyped-def]
+async def running(centre: Centre) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
     """Run the background services for the length of the block."""
     tasks = [asyncio.create_task(service.run(), name=type(service).__name__) for service in centre.services()]
     try:
@@ -128,31 +166,60 @@ async def listen(app: web.Application, config: Config) -> tuple[web.AppRunner, i
 
 
 async def serve(config: Config) -> None:
-    """Run one node until SIGTERM or SIGINT."""
-    centre = await Centre.open(config)
+    """Run one node until SIGTERM or SIGINT.
+
+    Raises:
+        Busy: another process owns the SQLite database.
+        ConfigError: the database has another schema, the port is taken, the certificate is of no use.
+        RuntimeError: a background service ended; nothing should go on without it.
+    """
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    with owned(config.url):
+        await _check_schema(config)
+        centre = await Centre.open(config)
+        try:
+            async with running(centre) as services:
+                runner, port = await listen(make_app(centre), config)
+                (config.data_dir / "port").write_text(f"{port}\n", encoding="ascii")
+                logger.info(
+                    "centre_listening",
+                    extra={"host": config.host, "port": port, "tls": bool(config.tls_cert)},
+                )
+                try:
+                    await _until_stopped(services)
+                finally:
+                    await runner.cleanup()
+        finally:
+            await centre.close()
+
+
+async def _check_schema(config: Config) -> None:
+    database = Database(config.url)
+    try:
+        async with database.read() as connection:
+            found = await schema.current(connection)
+    finally:
+        await database.close()
+    if found != schema.HEAD:
+        raise ConfigError(
+            f"the database has schema {found or '(none)'}, this version needs {schema.HEAD}",
+            hint="run `counterflow-central migrate` (`init` for a new one)",
+        )
+
+
+async def _until_stopped(services: Sequence[asyncio.Task[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(name, stop.set)
-    try:
-        async with running(centre):
-            runner, port = await listen(make_app(centre), config)
-            _write_port(config.data_dir, port)
-            logger.info(
-                "centre_listening", extra={"host": config.host, "port": port, "tls": bool(config.tls_cert)}
-            )
-            try:
-                await stop.wait()
-            finally:
-                await runner.cleanup()
-    finally:
-        await centre.close()
-
-
-def _write_port(data_dir: Path, port: int) -> None:
-    data_dir.mkdir(parents=True, exist_ok=True)
-    (data_dir / "port").write_text(f"{port}\n", encoding="ascii")
+    asked = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({asked, *services}, return_when=asyncio.FIRST_COMPLETED)
+    if asked in done:
+        return
+    asked.cancel()
+    ended = next(iter(done))
+    raise RuntimeError(f"the service {ended.get_name()} ended") from ended.exception()
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

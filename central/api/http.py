@@ -107,7 +107,7 @@ def endpoint(
     return mark
 
 
-ENDPOINTS = web.AppKey("endpoints", list)
+ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("endpoints", list[Endpoint])
 
 
 def mount(app: web.Application, api: object, authenticator: Authenticator) -> None:

@@ -129,11 +129,13 @@ class Applier:
 
     async def run(self) -> None:
         """Apply what there is, for ever; errors of the database are waited out."""
-        async with self._database.write() as connection:
-            await db.release_schema(self._database, connection)
+        newer_build = True
         while True:
             self.wake.clear()
             try:
+                if newer_build:
+                    await self._recheck_schema()
+                    newer_build = False
                 count = await self.apply_batch()
                 if count == 0 and self._look_for_waiting:
                     count = await self.recheck_waiting()
@@ -159,6 +161,10 @@ class Applier:
         while count := await self.apply_batch() or await self.recheck_waiting():
             total += count
         return total
+
+    async def _recheck_schema(self) -> None:
+        async with self._database.write() as connection:
+            await db.release_schema(self._database, connection)
 
     async def recheck_waiting(self) -> int:
         """Look again at documents whose reference is there now."""
