@@ -1,6 +1,7 @@
-"""Who did what at HQ, and when: one row per act, written in the act's own transaction.
+"""Who did what at HQ, and when: one row per act.
 
-An act that is not in the trail did not happen, and the other way round. Values whose name says that they are secret
+What the registry and the keys do is written in the act's own transaction; what integrations and repairs do, which
+have transactions of their own, right after. Values whose name says that they are secret
 are masked before they are written, so the trail can be shown to anybody who may read.
 """
 

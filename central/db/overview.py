@@ -31,7 +31,6 @@ from central.db.tables import (
     documents,
     epochs,
     gate,
-    groups,
     held,
     integrations,
     journal,
@@ -41,7 +40,6 @@ from central.db.tables import (
     pending,
     repairs,
     scopes,
-    station_groups,
     stations,
     stores,
     waiting,
@@ -216,6 +214,40 @@ async def list_waiting(connection: AsyncConnection, *, after: int, limit: int) -
     return (await connection.execute(statement.order_by(waiting.c.doc_no).limit(limit))).all()
 
 
+async def parked_groups(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """Parked documents by root cause, the largest group first; `example` is what one of them says exactly."""
+    number = func.count().label("documents")
+    statement = (
+        select(
+            parked.c.reason,
+            number,
+            func.count(bodies.c.station_no.distinct()).label("stations"),
+            func.min(parked.c.since_ms).label("since_ms"),
+            func.min(parked.c.detail).label("example"),
+        )
+        .join(bodies, bodies.c.doc_no == parked.c.doc_no)
+        .group_by(parked.c.reason)
+    )
+    return (await connection.execute(statement.order_by(number.desc(), parked.c.reason))).all()
+
+
+async def list_parked(
+    connection: AsyncConnection, *, after: int, limit: int, reason: str | None, station: str | None
+) -> Sequence[AnyRow]:
+    """Parked documents, oldest first."""
+    statement = (
+        select(parked, stations.c.code.label("station"), bodies.c.header)
+        .join(bodies, bodies.c.doc_no == parked.c.doc_no)
+        .join(stations, stations.c.station_no == bodies.c.station_no)
+        .where(parked.c.doc_no > after)
+    )
+    if reason is not None:
+        statement = statement.where(parked.c.reason == reason)
+    if station is not None:
+        statement = statement.where(stations.c.code == station)
+    return (await connection.execute(statement.order_by(parked.c.doc_no).limit(limit))).all()
+
+
 async def list_held(
     connection: AsyncConnection, *, after: int, limit: int, station: str | None, why: str | None
 ) -> Sequence[AnyRow]:
@@ -231,13 +263,6 @@ async def list_held(
     if why is not None:
         statement = statement.where(held.c.why == why)
     return (await connection.execute(statement.order_by(held.c.doc_no).limit(limit))).all()
-
-
-async def held_counts(connection: AsyncConnection) -> Sequence[AnyRow]:
-    """How many documents are held, by station and why."""
-    statement = select(stations.c.code.label("station"), held.c.why, func.count().label("count"))
-    statement = statement.join(stations, stations.c.station_no == held.c.station_no)
-    return (await connection.execute(statement.group_by(stations.c.code, held.c.why))).all()
 
 
 # ---- counts ----
@@ -283,7 +308,7 @@ async def stations_for_status(connection: AsyncConnection) -> Sequence[AnyRow]:
 async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:
     """Per integration: whether it is on, what is ready, and what is in batches that are not done, by their state."""
     ready = (
-        select(deliveries.c.integration_no, literal("ready").label("state"), func.count().label("count"))
+        select(deliveries.c.integration_no, literal("ready").label("state"), func.count().label("number"))
         .where(deliveries.c.state == literal_column("'ready'"))
         .group_by(deliveries.c.integration_no)
         .subquery("ready")
@@ -292,13 +317,13 @@ async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:
         select(
             batches.c.integration_no,
             (literal("batch ") + batches.c.state).label("state"),
-            cast(func.sum(batches.c.count), Text).label("count"),
+            cast(func.sum(batches.c.count), Text).label("number"),
         )
         .where(batches.c.state != literal_column("'done'"))
         .group_by(batches.c.integration_no, batches.c.state)
     )
     found = union_all(
-        select(ready.c.integration_no, ready.c.state, cast(ready.c.count, Text).label("count")), in_batches
+        select(ready.c.integration_no, ready.c.state, cast(ready.c.number, Text).label("number")), in_batches
     ).subquery("found")
     statement = select(
         integrations.c.name,
@@ -306,25 +331,14 @@ async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:
         integrations.c.paused_until_ms,
         integrations.c.problem,
         found.c.state,
-        found.c.count,
+        found.c.number,
     ).select_from(integrations.outerjoin(found, found.c.integration_no == integrations.c.integration_no))
     return (await connection.execute(statement.order_by(integrations.c.name))).all()
 
 
 async def scope_heads(connection: AsyncConnection) -> Sequence[AnyRow]:
-    statement = select(scopes.c.scope, scopes.c.head, scopes.c.count).order_by(scopes.c.scope)
+    statement = select(scopes.c.scope, scopes.c.head, scopes.c.count.label("rows")).order_by(scopes.c.scope)
     return (await connection.execute(statement)).all()
-
-
-async def group_members(connection: AsyncConnection) -> dict[int, list[str]]:
-    """Group codes of every station, by its number."""
-    found: dict[int, list[str]] = {}
-    statement = select(station_groups.c.station_no, groups.c.code).join(
-        groups, groups.c.group_no == station_groups.c.group_no
-    )
-    for station_no, code in await connection.execute(statement.order_by(groups.c.code)):
-        found.setdefault(station_no, []).append(code)
-    return found
 
 
 # ---- day totals ----
@@ -354,7 +368,7 @@ async def centre_totals(
         documents.c.business_date,
         payments.c.type,
         documents.c.currency,
-        func.count().label("count"),
+        func.count().label("payments"),
         func.sum(payments.c.amount_minor).label("amount_minor"),
     ).where(documents.c.business_date.between(first, last))
     if delivered_to is not None:

@@ -203,9 +203,6 @@ async def revoke_station(connection: AsyncConnection, station_no: int) -> None:
     await connection.execute(delete(enrolment_codes).where(enrolment_codes.c.station_no == station_no))
 
 
-# ---- quarantine ----
-
-
 RELEASABLE = ("quarantine", "retired-key")
 """What a release lets through; a conflict or a damaged document stays held whatever HQ says about the station."""
 

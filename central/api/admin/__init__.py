@@ -1,0 +1,14 @@
+"""The admin API: everything that HQ's command line, console and scripts do goes through these operations."""
+
+from __future__ import annotations
+
+from central.api.admin.access import AccessApi
+from central.api.admin.deliveries import DeliveriesApi
+from central.api.admin.documents import DocumentsApi
+from central.api.admin.oversight import OversightApi
+from central.api.admin.registry import RegistryApi
+from central.api.admin.stations import StationsApi
+
+
+class AdminApi(RegistryApi, StationsApi, DocumentsApi, DeliveriesApi, OversightApi, AccessApi):
+    """All of `/v1/admin`, one part per chapter."""

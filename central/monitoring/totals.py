@@ -1,0 +1,143 @@
+"""Day totals compared: what each station says it took, what the centre has as rows, what was delivered.
+
+A station's report carries its totals of the last days; the comparison is honest about when it means nothing: while
+the station has a backlog, while documents of it are not applied, or when its report is older than its newest
+documents. Pure but for `compare`, which reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from central.db import overview as rows
+from central.db.database import AnyRow, Database
+from shared.canonical import parse_object
+
+REPORT_MARGIN_MS = 5_000
+"""A report that was on its way while documents came in does not know them yet."""
+
+Key = tuple[str, str, str, str]
+"""(station, business date, payment type, currency)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Count and sum of one key on all three sides; `agrees` None where they cannot be compared now."""
+
+    key: Key
+    station: tuple[int, int] | None
+    centre: tuple[int, int]
+    delivered: tuple[int, int] | None
+    agrees: bool | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a station's report says. `unfit` is why it cannot be compared now, or empty."""
+
+    totals: dict[Key, tuple[int, int]]
+    first_date: str | None
+    unfit: str
+
+
+async def compare(
+    database: Database, *, first: str, last: str, station: str | None = None, integration: str | None = None
+) -> list[Total]:
+    """All totals of business dates *first* to *last*; delivered ones where *integration* is named."""
+    async with database.read() as connection:
+        reports = [
+            row
+            for row in await rows.stations_for_status(connection)
+            if station is None or row.code == station
+        ]
+        unsettled = await rows.unsettled_stations(connection)
+        received = await rows.last_received_ms(connection)
+        centre = _by_key(await rows.centre_totals(connection, first=first, last=last, station=station))
+        delivered = None
+        if integration is not None:
+            delivered = _by_key(
+                await rows.centre_totals(
+                    connection, first=first, last=last, station=station, delivered_to=integration
+                )
+            )
+    claims = {row.code: claim_of(row, unsettled, received.get(row.station_no)) for row in reports}
+    return judge(claims, centre, delivered, first, last)
+
+
+def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim:
+    """What a station's row says about its totals."""
+    report = parse_object(row.report) if row.report else {}
+    totals = {
+        (row.code, total["business_date"], total["type"], total["currency"]): (
+            total["count"],
+            total["amount_minor"],
+        )
+        for total in report.get("day_totals", ())
+    }
+    unfit = ""
+    if not report:
+        unfit = "has not reported yet"
+    elif report.get("backlog"):
+        unfit = f"{report['backlog']} documents not sent yet"
+    elif row.station_no in unsettled:
+        unfit = "documents not applied yet: waiting, parked or held"
+    elif received_ms is not None and row.report_ms < received_ms + REPORT_MARGIN_MS:
+        unfit = "its report is older than its newest documents"
+    return Claim(totals, min((key[1] for key in totals), default=None), unfit)
+
+
+def judge(
+    claims: dict[str, Claim],
+    centre: dict[Key, tuple[int, int]],
+    delivered: dict[Key, tuple[int, int]] | None,
+    first: str,
+    last: str,
+) -> list[Total]:
+    """Put the three sides beside each other. Pure."""
+    keys = set(centre) | {key for claim in claims.values() for key in claim.totals if first <= key[1] <= last}
+    result = []
+    for key in sorted(keys):
+        claim = claims.get(key[0])
+        at_centre = centre.get(key, (0, 0))
+        at_station, agrees, note = _station_side(key, claim, at_centre)
+        at_target = delivered.get(key, (0, 0)) if delivered is not None else None
+        if at_target is not None and at_target != at_centre and agrees is not False:
+            agrees, note = None, note or "not all delivered yet"
+        result.append(Total(key, at_station, at_centre, at_target, agrees, note))
+    return result
+
+
+def _station_side(
+    key: Key, claim: Claim | None, at_centre: tuple[int, int]
+) -> tuple[tuple[int, int] | None, bool | None, str]:
+    if claim is None:
+        return None, None, "no such station any more"
+    said = claim.totals.get(key)
+    if claim.unfit:
+        return said, None, claim.unfit
+    if claim.first_date is None or key[1] < claim.first_date:
+        return None, None, "older than what the station reports"
+    said = said or (0, 0)
+    if said == at_centre:
+        return said, True, ""
+    if said[0] > at_centre[0]:
+        return said, False, "the station has more: `counterflow-agent verify` there, `verify` here"
+    return (
+        said,
+        False,
+        "the centre has more: sold by an earlier journal of this station, or doubled: `verify` tells",
+    )
+
+
+def _by_key(found: Iterable[AnyRow]) -> dict[Key, tuple[int, int]]:
+    return {
+        (row.station, row.business_date, row.type, row.currency): (row.payments, int(row.amount_minor))
+        for row in found
+    }
+
+
+def disagreeing(totals: Sequence[Total]) -> list[Total]:
+    """Those that were compared and differ."""
+    return [total for total in totals if total.agrees is False]
