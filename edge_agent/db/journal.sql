@@ -1,30 +1,35 @@
 -- journal.db: precious. WAL, synchronous=FULL, one writer connection; backed up, never purged before it is safe.
 -- Positions (journal) and documents are two tables: after a fork one document stands at two positions.
+-- A sale costs one row in each, and nothing else: last, head, number and day totals follow from them.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE epochs (
-    epoch_no    INTEGER PRIMARY KEY,
-    epoch       BLOB NOT NULL UNIQUE,
-    parent      BLOB, parent_last INTEGER, parent_head BLOB,
-    first       INTEGER NOT NULL DEFAULT 1,   -- lowest seq still kept
-    prev_head   BLOB NOT NULL,                -- head before `first`
-    last        INTEGER NOT NULL DEFAULT 0,
-    head        BLOB NOT NULL,
-    acked_seq   INTEGER NOT NULL DEFAULT 0,
-    safe_seq    INTEGER NOT NULL DEFAULT 0,
-    safe_head   BLOB NOT NULL,
-    folded      INTEGER NOT NULL DEFAULT 0,
-    started_ms  INTEGER NOT NULL
+    epoch_no     INTEGER PRIMARY KEY,
+    epoch        BLOB NOT NULL UNIQUE,
+    parent       BLOB, parent_last INTEGER, parent_head BLOB,
+    first        INTEGER NOT NULL DEFAULT 1,   -- lowest seq still kept
+    prev_head    BLOB NOT NULL,                -- head before `first`
+    number_base  INTEGER NOT NULL,             -- a document's counter is number_base + seq
+    acked_seq    INTEGER NOT NULL DEFAULT 0,
+    safe_seq     INTEGER NOT NULL DEFAULT 0,
+    safe_head    BLOB NOT NULL,
+    folded_after INTEGER,                      -- what follows was journaled again in a later epoch
+    started_ms   INTEGER NOT NULL
 );
 
+-- The key and the hash of a request make its repetition harmless as long as the document is kept.
 CREATE TABLE documents (
-    doc_no       INTEGER PRIMARY KEY,
-    doc_id       TEXT NOT NULL UNIQUE,
-    header       BLOB NOT NULL,
-    payload      BLOB NOT NULL,
-    header_hash  BLOB NOT NULL,
-    payload_hash BLOB NOT NULL,
-    sealed_ms    INTEGER NOT NULL
+    doc_no          INTEGER PRIMARY KEY,
+    doc_id          TEXT NOT NULL UNIQUE,
+    idempotency_key TEXT UNIQUE,
+    request_hash    BLOB NOT NULL,
+    epoch_no        INTEGER NOT NULL,          -- its first position: the one on the receipt
+    seq             INTEGER NOT NULL,
+    header          BLOB NOT NULL,
+    payload         BLOB NOT NULL,
+    header_hash     BLOB NOT NULL,
+    payload_hash    BLOB NOT NULL,
+    sealed_ms       INTEGER NOT NULL
 );
 
 CREATE TABLE journal (
@@ -35,14 +40,7 @@ CREATE TABLE journal (
     PRIMARY KEY (epoch_no, seq)
 ) WITHOUT ROWID;
 
--- The answer to a repeated Idempotency-Key is the first one, byte for byte.
-CREATE TABLE idempotency (
-    key          TEXT PRIMARY KEY,
-    request_hash BLOB NOT NULL,
-    answer       BLOB NOT NULL,
-    at_ms        INTEGER NOT NULL
-) WITHOUT ROWID;
-
+-- A projection, brought up to date when it is read; meta.totals_upto is the last doc_no in it.
 CREATE TABLE day_totals (
     business_date TEXT NOT NULL,
     type          TEXT NOT NULL,
@@ -56,7 +54,11 @@ CREATE TABLE day_totals (
 CREATE TABLE history (
     epoch   BLOB NOT NULL,
     seq     INTEGER NOT NULL,
+    doc_id  TEXT NOT NULL,
     header  BLOB NOT NULL,
     payload BLOB NOT NULL,
     PRIMARY KEY (epoch, seq)
 ) WITHOUT ROWID;
+CREATE INDEX history_by_doc_id ON history (doc_id);
+
+CREATE TABLE alarms (name TEXT PRIMARY KEY, text TEXT NOT NULL, since_ms INTEGER NOT NULL) WITHOUT ROWID;
