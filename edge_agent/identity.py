@@ -154,8 +154,12 @@ def archives(data_dir: Path) -> Iterator[Path]:
     """Folders of former stations of this machine whose journal is not drained yet."""
     for folder in sorted((data_dir / ARCHIVE).glob("*")):
         complete = (folder / FOLDER / IDENTITY_FILE).exists() and (folder / JOURNAL_FILES[0]).exists()
-        if complete and not (folder / DRAINED_FILE).exists():
+        if complete and not is_drained(folder):
             yield folder
+
+
+def is_drained(folder: Path) -> bool:
+    return (folder / DRAINED_FILE).exists()
 
 
 def mark_drained(folder: Path, at_ms: int) -> None:

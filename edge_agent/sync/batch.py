@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_agent.db.journal import Stored
+from edge_agent.db.positions import Stored
 from shared.journal import BATCH_MAX_BYTES, signed_message
 from shared.protocol import framing, wire
 

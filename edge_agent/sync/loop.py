@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from shared import backoff
@@ -36,9 +37,14 @@ class Line(Protocol):
 
 
 async def keep_going(
-    line: Line, clock: Clock, wake: asyncio.Event, rng: random.Random, hurry: asyncio.Event | None = None
+    line: Line,
+    clock: Clock,
+    wake: asyncio.Event,
+    rng: random.Random,
+    hurry: asyncio.Event | None = None,
+    lost: Callable[[str], None] = lambda why: None,
 ) -> None:
-    """Step *line* for ever. Cancel the task to end it."""
+    """Step *line* for ever; cancel the task to end it. *lost* hears why the line is down."""
     failures = 0
     told = ""
     while True:
@@ -48,6 +54,7 @@ async def keep_going(
         except (CounterflowError, OSError) as error:
             failures += 1
             told = _tell(line.name, error, told)
+            lost(told)
             rest_s = backoff.next_delay(failures, rng, _asked_pause_s(error), BACKOFF_BASE_S, BACKOFF_CAP_S)
         except Exception:
             failures += 1

@@ -151,7 +151,8 @@ class SessionHolder:
                 await self._journal.record_cursor(epoch, state.last, state.safe_seq, safe_head)
         await self._journal.raise_number(reply.last_number)
         self.cursors = cursors
-        self.others = others
+        # What is only at the centre is of use to the station itself, not to an archive on its way up.
+        self.others = [] if self._drain else others
         self._token = reply.token
         contact = self._contact
         contact.offset_ms = reply.time_ms - device_ms

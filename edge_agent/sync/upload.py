@@ -31,9 +31,11 @@ log = logging.getLogger(__name__)
 CONTRADICTIONS_MAX = 3
 """Refusals in a row that move nothing; then it is an error, and the line backs off."""
 
+GROW_AFTER_PUSHES = 20
+
 
 class UploadLine:
-    """The line up. `backlog_s` is how long it rests when the centre has everything."""
+    """The line up; it rests *rest_s* when the centre has everything, and `is_idle` says so."""
 
     name = "upload"
 
@@ -60,6 +62,7 @@ class UploadLine:
         self._batch_documents = batch_documents
         self._ready: Batch | None = None
         self._contradictions = 0
+        self._taken_since_413 = 0
         self._history = HistoryReader(journal, client, sessions)
         self.is_idle = False
 
@@ -183,7 +186,14 @@ class UploadLine:
         self._contact.met(self._clock.now_ms())
         self._contact.quarantined = reply.held
         self._contradictions = 0
-        self._batch_documents = min(self._batch_most, self._batch_documents * 2)
+        self._grow()
+
+    def _grow(self) -> None:
+        """After a refused size: try larger batches again, but not with every push, or every second one is refused."""
+        self._taken_since_413 += 1
+        if self._batch_documents < self._batch_most and self._taken_since_413 >= GROW_AFTER_PUSHES:
+            self._batch_documents = min(self._batch_most, self._batch_documents * 2)
+            self._taken_since_413 = 0
 
     def _set_cursor(self, epoch: bytes, cursor: plan.ServerEpoch) -> None:
         if self._sessions.cursors is not None:
@@ -204,6 +214,7 @@ class UploadLine:
         elif refusal.http_status == 413 and batch.count > 1:
             self._batch_documents = max(1, batch.count // 2)
             self._contradictions -= 1
+            self._taken_since_413 = 0
         else:
             self._contact.revoked = refusal.name == "key-revoked"
             raise refusal

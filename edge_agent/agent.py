@@ -1,0 +1,188 @@
+"""The station put together: which parts there are, what each is given, in which order they start and stop.
+
+Nothing is decided here. The order is that of selling: lock, identity, journal, then the local API listens; the lines
+to the centre come after, since no sale waits for them. Stopping turns it round: the API first, the journal last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from edge_agent import identity
+from edge_agent.config import AgentConfig
+from edge_agent.db.catalog import Catalog
+from edge_agent.db.journal import Journal
+from edge_agent.enrolment import versions
+from edge_agent.identity import Identity
+from edge_agent.intake.accept import Intake
+from edge_agent.lock import InstanceLock
+from edge_agent.status import StationStatus
+from edge_agent.sync.client import CentreClient, Route
+from edge_agent.sync.contact import Contact
+from edge_agent.sync.download import DownloadLine
+from edge_agent.sync.drain import DrainLine
+from edge_agent.sync.loop import Line, keep_going
+from edge_agent.sync.report import ReportLine
+from edge_agent.sync.sessions import SessionHolder
+from edge_agent.sync.upload import UploadLine
+from shared.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STOP_GRACE_S = 3.0
+
+
+class Agent:
+    """All parts of one station on an open journal. Built by `running`."""
+
+    def __init__(
+        self, config: AgentConfig, me: Identity, journal: Journal, catalog: Catalog, clock: Clock
+    ) -> None:
+        self.config = config
+        self.me = me
+        self.journal = journal
+        self.catalog = catalog
+        self.clock = clock
+        self.contact = Contact()
+        self.versions = versions()
+        self._wakes: dict[str, asyncio.Event] = {
+            name: asyncio.Event() for name in ("upload", "download", "report")
+        }
+        self._hurries: dict[str, asyncio.Event] = {name: asyncio.Event() for name in self._wakes}
+        self.intake = Intake(
+            journal,
+            store=me.record.store,
+            zone=me.record.zone,
+            clock=clock,
+            contact=self.contact,
+            boot=_boot_id(),
+            grew=self._wakes["upload"],
+        )
+        self.route = Route(config.server_url or me.record.server_url, config.ca_file, config.proxy)
+        self.client = CentreClient(self.route)
+        self.sessions = SessionHolder(me, journal, self.client, self.contact, clock, self.versions)
+        self.upload = UploadLine(
+            me,
+            journal,
+            self.client,
+            self.sessions,
+            self.contact,
+            clock,
+            rest_s=config.push_interval_s,
+            batch_documents=config.push_batch_documents,
+        )
+        self.download = DownloadLine(
+            catalog,
+            self.client,
+            self.sessions,
+            config.data_dir / "snapshots",
+            clock=clock,
+            wake=self._wakes["download"],
+            changed=self._wakes["report"].set,
+            poked=self.sync_now,
+            wait_s=config.wait_timeout_s,
+        )
+        self.drains = [
+            DrainLine(folder, self.route, clock, self.versions)
+            for folder in identity.archives(config.data_dir)
+        ]
+        self.status = StationStatus(
+            config,
+            me,
+            journal,
+            catalog,
+            self.download,
+            self.contact,
+            clock,
+            self.versions,
+            [drain.name for drain in self.drains],
+        )
+        self.report = ReportLine(
+            journal,
+            catalog,
+            self.client,
+            self.sessions,
+            self.contact,
+            clock,
+            self.status.facts,
+            lambda: self.download.poke,
+            interval_s=config.report_interval_s,
+            versions=self.versions,
+        )
+
+    def sync_now(self) -> None:
+        """Somebody asks for it: every line ends its rest or its pause."""
+        for name, wake in self._wakes.items():
+            wake.set()
+            self._hurries[name].set()
+
+    # ---- running ----
+
+    @contextlib.asynccontextmanager
+    async def lines(self) -> AsyncIterator[None]:
+        """Keep the lines to the centre going for the length of the block."""
+        named: list[tuple[str, Line]] = [
+            ("upload", self.upload),
+            ("download", self.download),
+            ("report", self.report),
+        ]
+        tasks = [
+            asyncio.create_task(
+                keep_going(
+                    line,
+                    self.clock,
+                    self._wakes[name],
+                    random.Random(),
+                    self._hurries[name],
+                    self.contact.lost,
+                ),
+                name=name,
+            )
+            for name, line in named
+        ]
+        tasks += [
+            asyncio.create_task(
+                keep_going(line, self.clock, asyncio.Event(), random.Random()), name=line.name
+            )
+            for line in self.drains
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for drain in self.drains:
+                await drain.close()
+            await self.client.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(config: AgentConfig, clock: Clock) -> AsyncIterator[Agent]:
+    """The station of an instance, held by this process alone until the block ends."""
+    with InstanceLock(config.data_dir):
+        me = identity.load(config.data_dir)
+        journal = await Journal.open(config.data_dir / "journal.db", station=me.station, clock=clock)
+        try:
+            catalog = await Catalog.open(config.data_dir / "catalog.db")
+            try:
+                yield Agent(config, me, journal, catalog, clock)
+            finally:
+                await catalog.close()
+        finally:
+            await journal.close()
+
+
+def _boot_id() -> str:
+    """Names the run of the monotonic clock: the machine's boot where it is told, this process elsewhere."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())

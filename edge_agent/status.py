@@ -1,0 +1,114 @@
+"""What the station knows of itself: the facts that health is judged by, and the page that a technician reads."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import Any
+
+from edge_agent import health
+from edge_agent.config import AgentConfig
+from edge_agent.db.catalog import Catalog
+from edge_agent.db.journal import Journal
+from edge_agent.identity import Identity
+from edge_agent.sync.contact import Contact
+from edge_agent.sync.download import DownloadLine
+from shared.clock import Clock, rfc3339
+
+
+class StationStatus:
+    """Asks the parts; keeps nothing."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        me: Identity,
+        journal: Journal,
+        catalog: Catalog,
+        download: DownloadLine,
+        contact: Contact,
+        clock: Clock,
+        versions: dict[str, str],
+        draining: list[str],
+    ) -> None:
+        self._config = config
+        self._me = me
+        self._journal = journal
+        self._catalog = catalog
+        self._download = download
+        self._contact = contact
+        self._clock = clock
+        self._versions = versions
+        self._draining = draining
+
+    async def facts(self) -> health.Facts:
+        """What health is judged by, as of now."""
+        backlog, oldest_ms = await self._journal.backlog()
+        free: int | None = None
+        total: int | None = None
+        with contextlib.suppress(OSError):
+            usage = shutil.disk_usage(self._config.data_dir)
+            free, total = usage.free, usage.total
+        return health.Facts(
+            now_ms=self._clock.now_ms(),
+            backlog=backlog,
+            oldest_unsent_ms=oldest_ms,
+            disk_free_bytes=free,
+            disk_total_bytes=total,
+            disk_alarm_percent=self._config.disk_alarm_percent,
+            offset_ms=self._contact.offset_ms,
+            quarantined=self._contact.quarantined,
+            revoked=self._contact.revoked,
+            approved=self._contact.approved,
+            catalog_faults=tuple(self._download.alarms()),
+            stored_alarms=tuple((await self._journal.alarms()).values()),
+        )
+
+    async def page(self) -> dict[str, Any]:
+        """`GET /v1/station`: what a till, a technician or HQ's support wants to see at one glance."""
+        facts = await self.facts()
+        record, contact = self._me.record, self._contact
+        return {
+            "station": record.station,
+            "store": record.store,
+            "zone": record.zone,
+            "currency": record.currency,
+            "instance": self._config.instance,
+            "server_url": self._config.server_url or record.server_url,
+            "versions": self._versions,
+            "ready": not health.not_ready(facts),
+            "backlog": facts.backlog,
+            "oldest_unsent": _time(facts.oldest_unsent_ms),
+            "last_contact": _time(contact.last_ms),
+            "line": contact.last_error or ("up" if contact.last_ms is not None else "not reached yet"),
+            "offset_ms": contact.offset_ms,
+            "approved": contact.approved,
+            "quarantined": contact.quarantined,
+            "revoked": contact.revoked,
+            "last_number": self._journal.last_number,
+            "epochs": [
+                {
+                    "epoch": epoch.epoch.hex(),
+                    "last": epoch.last,
+                    "safe": epoch.safe_seq,
+                    "folded": epoch.folded,
+                }
+                for epoch in await self._journal.epochs()
+            ],
+            "scopes": [
+                {"scope": name, "seq": scope.seq, "count": scope.count, "rank": scope.rank}
+                for name, scope in sorted(
+                    (await self._catalog.scopes()).items(), key=lambda item: item[1].rank
+                )
+            ],
+            "draining": self._draining,
+            "alarms": health.alarms(facts),
+        }
+
+    async def not_ready(self) -> list[str]:
+        """`GET /readyz`: why a sale might be refused; empty when the till may sell."""
+        return health.not_ready(await self.facts())
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
