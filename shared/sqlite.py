@@ -16,6 +16,12 @@ SAFE_FROM = (3, 51, 3)
 sys.modules["sqlite3"] = pysqlite3
 sys.modules["sqlite3.dbapi2"] = pysqlite3.dbapi2
 
+# The driver looks for an adapter of every NULL and every blob that it binds, and raises and swallows an AttributeError
+# when there is none: 1.2 µs each, two thirds of the time of inserting rows. These two hand the value back, in C.
+_nothing: dict[None, None] = {}
+pysqlite3.dbapi2.register_adapter(type(None), _nothing.get)
+pysqlite3.dbapi2.register_adapter(bytes, bytes)
+
 
 def version() -> tuple[int, ...]:
     """The version of the SQLite library in use."""
