@@ -133,7 +133,7 @@ class Chain:
         self.currency = currency
         self.agent_env = {
             "COUNTERFLOW_AGENT_PUSH_INTERVAL_S": "1",
-            "COUNTERFLOW_AGENT_REPORT_INTERVAL_S": "2",
+            "COUNTERFLOW_AGENT_REPORT_INTERVAL_S": "5",
             **(agent_env or {}),
         }
         self.central_env = {"COUNTERFLOW_CENTRAL_DATA_DIR": str(folder / "centre"), **(central_env or {})}
