@@ -173,6 +173,8 @@ class Connector(ABC):
     title: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     idempotency: ClassVar[Idempotency]
+    whole: ClassVar[bool] = False
+    """A batch takes effect as a whole or not at all. Else a document is never in one batch with what it refers to."""
     timeout_s: ClassVar[float] = 30.0
     """The longest that one `deliver` takes; a send starts only while its lease outlives it."""
     batch_bytes: ClassVar[int] = 16 << 20

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
 from central.db.tables import (
     batches,
@@ -138,6 +139,7 @@ async def undone_effects(
 
 
 async def create_batch(
+    database: Database,
     connection: AsyncConnection,
     integration_no: int,
     batch_id: str,
@@ -166,7 +168,7 @@ async def create_batch(
             .returning(batches.c.batch_no)
         )
     ).scalar_one()
-    for which in _by_effect(members):
+    for which in _by_effect(database, members):
         await connection.execute(
             update(deliveries)
             .where(deliveries.c.integration_no == integration_no, which)
@@ -175,14 +177,15 @@ async def create_batch(
     return batch_no
 
 
-def _by_effect(members: Iterable[tuple[int, str]]) -> Iterable[ColumnElement[bool]]:
+def _by_effect(database: Database, members: Iterable[tuple[int, str]]) -> Iterable[ColumnElement[bool]]:
     """Conditions that together name exactly these deliveries of one integration."""
     effects: dict[str, list[int]] = {}
     for doc_no, effect in members:
         effects.setdefault(effect, []).append(doc_no)
     for effect, doc_nos in effects.items():
-        for part in chunks(doc_nos, _IN_MAX):
-            yield and_(deliveries.c.effect == effect, deliveries.c.doc_no.in_(part))
+        # The bounds let PostgreSQL walk the index, however little it knows of the table.
+        near = deliveries.c.doc_no.between(min(doc_nos), max(doc_nos))
+        yield and_(deliveries.c.effect == effect, near, one_of(database, deliveries.c.doc_no, doc_nos))
 
 
 # ---- carrying a batch ----
@@ -221,18 +224,23 @@ async def change_batch(
 
 
 async def settle(
-    connection: AsyncConnection, batch_no: int, state: str, which: Collection[tuple[int, str]] | None = None
+    database: Database,
+    connection: AsyncConnection,
+    batch_no: int,
+    state: str,
+    which: Collection[tuple[int, str]] | None = None,
 ) -> None:
     """Put the deliveries of a batch that are under way (only *which* of them, if given) into their next state."""
     open_ones = update(deliveries).where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
     if which is None:
         await connection.execute(open_ones.values(state=state))
         return
-    for condition in _by_effect(which):
+    for condition in _by_effect(database, which):
         await connection.execute(open_ones.where(condition).values(state=state))
 
 
 async def park(
+    database: Database,
     connection: AsyncConnection,
     integration_no: int,
     batch_no: int,
@@ -260,7 +268,7 @@ async def park(
         .returning(batches.c.batch_no)
     )
     parked_no = result.scalar_one()
-    for condition in _by_effect(which):
+    for condition in _by_effect(database, which):
         await connection.execute(
             update(deliveries)
             .where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased", condition)

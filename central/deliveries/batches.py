@@ -81,7 +81,7 @@ async def take(
             return None
         batch_id = new_batch_id(one.name, now_ms)
         batch_no = await rows.create_batch(
-            connection, one.integration_no, batch_id, members, now_ms, lease, until_ms
+            database, connection, one.integration_no, batch_id, members, now_ms, lease, until_ms
         )
         return batch_no, batch_id, BatchState.READY, 0
 
@@ -114,7 +114,7 @@ async def _choose(connection: AsyncConnection, one: Integration, connector: Conn
         refs = {bytes.fromhex(ref.replace("-", "")) for candidate in candidates for ref in candidate.refs}
         undone = await rows.undone_effects(connection, one.integration_no, refs)
         by_text = {_with_hyphens(doc_id): count for doc_id, count in undone.items()}
-        chosen = plan.choose(candidates, by_text, limit, connector.batch_bytes)
+        chosen = plan.choose(candidates, by_text, limit, connector.batch_bytes, whole=connector.whole)
         if chosen or len(ready) < limit:
             return [(candidate.doc_no, candidate.effect) for candidate in chosen]
         after = ready[-1].doc_no, ready[-1].effect
@@ -142,7 +142,7 @@ def in_order(integration: str, found: Sequence[AnyRow]) -> list[tuple[Member, De
             header=row.header,
             payload=row.payload,
         )
-    order = plan.choose(candidates, undone, documents_max=len(candidates), bytes_max=0)
+    order = plan.choose(candidates, undone, documents_max=len(candidates), bytes_max=0, whole=True)
     return [((one.doc_no, one.effect), by_member[one.doc_no, one.effect]) for one in order]
 
 

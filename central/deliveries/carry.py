@@ -122,7 +122,7 @@ class Carrier:
         async def work(connection: AsyncConnection) -> None:
             now_ms = await self._database.now_ms(connection)
             await self._own(connection, held, state=BatchState.DONE, done_ms=now_ms, error=None, **_FREE)
-            await rows.settle(connection, held.batch_no, "done")
+            await rows.settle(self._database, connection, held.batch_no, "done")
 
         await self._database.run(work)
         logger.info(
@@ -139,7 +139,7 @@ class Carrier:
 
         async def work(connection: AsyncConnection) -> None:
             await self._own(connection, held, lease=held.lease)
-            await rows.settle(connection, held.batch_no, "done", which)
+            await rows.settle(self._database, connection, held.batch_no, "done", which)
 
         await self._database.run(work)
         return replace(held, deliveries=tuple(one for one in held.deliveries if one.key not in keys))
@@ -197,7 +197,14 @@ class Carrier:
                 for reason, which in by_reason.items():
                     parked_id = new_batch_id(one.name, now_ms)
                     await rows.park(
-                        connection, one.integration_no, held.batch_no, parked_id, which, reason, now_ms
+                        self._database,
+                        connection,
+                        one.integration_no,
+                        held.batch_no,
+                        parked_id,
+                        which,
+                        reason,
+                        now_ms,
                     )
             else:
                 await self._own(

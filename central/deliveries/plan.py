@@ -39,7 +39,12 @@ class Candidate:
 
 
 def choose(
-    candidates: Sequence[Candidate], undone: Mapping[str, int], documents_max: int, bytes_max: int
+    candidates: Sequence[Candidate],
+    undone: Mapping[str, int],
+    documents_max: int,
+    bytes_max: int,
+    *,
+    whole: bool,
 ) -> list[Candidate]:
     """The members of a batch, in the order in which they are sent.
 
@@ -47,9 +52,11 @@ def choose(
         candidates: in the order of their arrival.
         undone: of every document referred to, how many of its deliveries in this system are not done.
         bytes_max: exceeded only by a first document that is larger by itself.
+        whole: the batch takes effect as a whole or not at all, so that a reference to an earlier member is as good as
+            one to a delivery that is done.
     Returns:
-        candidates in their order, but each behind those that it refers to; one whose reference is neither done nor in
-        the batch is left out, and delays nobody else.
+        candidates in their order, but each behind those that it refers to; one whose reference is not done (nor, for
+        a whole batch, in it) is left out, and delays nobody else.
     """
     left = dict(undone)
     waiting: dict[str, list[Candidate]] = {}
@@ -67,7 +74,7 @@ def choose(
                 return chosen
             chosen.append(candidate)
             size += candidate.size_bytes
-            if candidate.doc_id in left:
+            if whole and candidate.doc_id in left:
                 left[candidate.doc_id] -= 1
                 if not left[candidate.doc_id]:
                     stack += reversed(waiting.pop(candidate.doc_id, []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,9 +29,12 @@ class ClockedDatabase(Database):
         return self._clock.now_ms()
 
 
-async def open_database(url: str, clock: ManualClock) -> ClockedDatabase:
+D = TypeVar("D", bound=ClockedDatabase)
+
+
+async def open_database(url: str, clock: ManualClock, kind: type[D] = ClockedDatabase) -> D:  # type: ignore[assignment]
     """An empty centre with the store `S1` and its station `T-1`."""
-    database = ClockedDatabase(url, clock)
+    database = kind(url, clock)
     await database.create()
     async with database.write() as connection:
         await connection.execute(

@@ -57,7 +57,8 @@ class DropFolder(Connector):
     title = "Drop folder"
     Settings = DropFolderSettings
     idempotency = Idempotency.FILE_DROP
-    timeout_s: ClassVar[float] = 60.0
+    whole = True
+    timeout_s: ClassVar[float] = 20.0
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         super().__init__(name, settings, clock)

@@ -1,0 +1,345 @@
+"""Deliveries on a real database: each effect once, in order, whatever the other system answers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from central.db import tables
+from central.db.database import Database
+from central.deliveries.run import DeliveryRunner
+from central.integrations.registry import Integration, Integrations
+from tests.support.clock import ManualClock
+from tests.support.outgoing import (
+    RECEIVED_MS,
+    Document,
+    add_documents,
+    delivery_states,
+    doc_id_of,
+    open_database,
+)
+from tests.support.scripted_connector import SCRIPTED, SYSTEMS, System
+
+
+class World:
+    """One centre, one other system."""
+
+    def __init__(self, database: Database, clock: ManualClock) -> None:
+        self.database = database
+        self.clock = clock
+        self.integrations = Integrations(database, clock, SCRIPTED)
+        self.system = SYSTEMS["erp"] = System()
+        self.one: Integration
+
+    def node(self, name: str = "a") -> DeliveryRunner:
+        return DeliveryRunner(self.database, self.integrations, self.clock, node=name, rng=random.Random(1))
+
+    async def connect(self, connector: str = "scripted", **options: Any) -> None:
+        settings = {"account": "erp", **options}
+        self.one = await self.integrations.create("erp", connector, settings, ["sale"], from_ms=0)
+
+    async def sell(self, *documents: Document) -> None:
+        await add_documents(self.database, documents, integrations=[self.one.integration_no])
+
+    async def until_idle(self, runner: DeliveryRunner | None = None) -> None:
+        runner = runner or self.node()
+        while await runner.step(self.one.integration_no):
+            pass
+
+    def delivered(self) -> list[int]:
+        """Numbers of the documents that took effect over there, in order."""
+        numbers = {f"erp:{doc_id_of(n)}:document": n for n in range(1, 2_000)}
+        return [numbers[key] for key in self.system.effects]
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    clock = ManualClock()
+    database = await open_database(database_url, clock)
+    yield World(database, clock)
+    await database.close()
+
+
+async def test_what_is_ready_is_delivered_once_in_order(world: World):
+    """Ready deliveries leave in batches, in the order of their arrival, and are done afterwards."""
+    await world.connect(batch_documents=10)
+    await world.sell(*(Document(n) for n in range(1, 26)))
+    await world.until_idle()
+    assert world.delivered() == list(range(1, 26))
+    assert await delivery_states(world.database) == {"done": 25}
+    assert world.system.sends == 3
+
+
+async def test_a_cancellation_follows_its_sale_across_batches(world: World):
+    """A document leaves after those that it refers to, though it came first and the batch has no room for them."""
+    await world.connect(batch_documents=2)
+    await world.sell(Document(1, refs=[5]), Document(2), Document(3), Document(4), Document(5), Document(6))
+    await world.until_idle()
+    order = world.delivered()
+    assert sorted(order) == [1, 2, 3, 4, 5, 6]
+    assert order.index(1) > order.index(5)
+
+
+async def test_many_that_wait_do_not_block_the_rest(world: World):
+    """More waiting dependants than a batch holds delay no document behind them (I10)."""
+    await world.connect(batch_documents=5)
+    world.system.script.extend([{1}] * 10)
+    await world.sell(Document(1), *(Document(n, refs=[1]) for n in range(2, 30)), Document(30))
+    await world.until_idle()
+    assert world.delivered() == [30]
+
+
+async def test_a_lost_answer_is_asked_for_and_not_sent_again(world: World):
+    """A batch that took effect without an answer is found by the probe: one effect, one send."""
+    await world.connect()
+    world.system.script.append("lost")
+    await world.sell(Document(1), Document(2))
+    await world.until_idle()
+    assert await delivery_states(world.database) == {"leased": 2}
+    world.clock.move(60)
+    await world.until_idle()
+    assert world.delivered() == [1, 2]
+    assert world.system.sends == 1
+    assert await delivery_states(world.database) == {"done": 2}
+
+
+@pytest.mark.parametrize("failure", ["cut", "crash"])
+async def test_a_request_that_never_arrived_is_sent_again(world: World, failure: str):
+    """No answer and no effect: after the probe says so, the batch is sent again."""
+    await world.connect()
+    world.system.script.append(failure)
+    await world.sell(Document(1))
+    await world.until_idle()
+    assert world.system.sends == 1
+    world.clock.move(60)
+    await world.until_idle()
+    assert world.delivered() == [1]
+
+
+async def test_a_busy_system_rests_and_no_attempt_is_used(world: World):
+    """Away: the whole integration pauses as long as the system wishes; a hundred times of it park nothing (I20)."""
+    await world.connect()
+    world.system.script.extend(["away"] * 100)
+    await world.sell(Document(1))
+    for sends in range(1, 101):
+        await world.until_idle()
+        assert world.system.sends == sends
+        world.clock.move(19)
+        await world.until_idle()
+        assert world.system.sends == sends
+        world.clock.move(60)
+    assert (await world.integrations.get("erp")).problem is not None
+    await world.until_idle()
+    assert world.delivered() == [1]
+    assert (await world.integrations.get("erp")).problem is None
+
+
+async def test_a_system_that_lets_us_not_in_gets_nothing_parked(world: World):
+    """Denied: the integration pauses and says why; after `resume` it goes on at once."""
+    await world.connect()
+    world.system.script.append("denied")
+    await world.sell(Document(1))
+    await world.until_idle()
+    assert "the password has changed" in ((await world.integrations.get("erp")).problem or "")
+    await world.until_idle()
+    assert world.system.sends == 1
+    await world.integrations.resume("erp")
+    await world.until_idle()
+    assert world.delivered() == [1]
+
+
+async def test_a_system_that_does_not_answer_the_probe_is_sent_nothing(world: World):
+    """A probe that fails is no permission to send."""
+    await world.connect()
+    world.system.script.append("deaf")
+    await world.sell(Document(1))
+    await world.until_idle()
+    assert world.system.sends == 0
+    world.clock.move(120)
+    await world.until_idle()
+    assert world.delivered() == [1]
+
+
+async def test_what_is_refused_is_parked_by_reason_and_sent_again_when_repaired(world: World):
+    """One refused document of three: two are done, it is parked after five tries, and a person sends it again."""
+    await world.connect()
+    world.system.script.extend([{2}] * 5)
+    await world.sell(Document(1), Document(2), Document(3))
+    for _ in range(8):
+        await world.until_idle()
+        world.clock.move(700)
+    assert world.delivered() == [1, 3]
+    assert await delivery_states(world.database) == {"done": 2, "parked": 1}
+    parked = [batch for batch in await world.integrations.batches("erp") if batch["state"] == "parked"]
+    assert [batch["error"] for batch in parked] == ["unknown item 7"]
+    assert await world.integrations.retry_parked("erp", "another reason") == 0
+    assert await world.integrations.retry_parked("erp", "unknown item 7") == 1
+    await world.until_idle()
+    assert world.delivered() == [1, 3, 2]
+    assert await world.integrations.batches("erp", open_only=True) == []
+
+
+async def test_a_batch_whose_holder_died_is_taken_over_when_its_lease_ends(world: World):
+    """Until then no other node touches it; then it is probed first, and nothing is doubled."""
+    await world.connect()
+    await world.sell(Document(1))
+    async with world.database.write() as connection:
+        await connection.execute(
+            tables.batches.insert().values(
+                integration_no=1,
+                batch_id="erp-x",
+                state="sent",
+                count=1,
+                attempts=0,
+                lease="dead/1",
+                leased_until_ms=world.clock.now_ms() + 10_000,
+                not_before_ms=0,
+                created_ms=0,
+            )
+        )
+        await connection.execute(update(tables.deliveries).values(state="leased", batch_no=1))
+    world.system.effects.append(f"erp:{doc_id_of(1)}:document")
+    await world.until_idle()
+    assert world.system.probes == 0
+    world.clock.move(11)
+    await world.until_idle()
+    assert (world.system.probes, world.system.sends) == (1, 0)
+    assert await delivery_states(world.database) == {"done": 1}
+
+
+async def test_a_node_that_lost_its_lease_sends_nothing(world: World):
+    """Between lease and send another node took the batch: the commit before the first byte fails, and nothing leaves."""
+    await world.connect()
+    await world.sell(Document(1))
+    connector: Any = world.integrations.connector(world.one)
+    probe = connector.probe
+
+    async def taken_meanwhile(*arguments: Any) -> frozenset[str]:
+        async with world.database.write() as connection:
+            await connection.execute(update(tables.batches).values(lease="other/1"))
+        found: frozenset[str] = await probe(*arguments)
+        return found
+
+    connector.probe = taken_meanwhile
+    await world.node().step(world.one.integration_no)
+    assert world.system.sends == 0
+    assert await delivery_states(world.database) == {"leased": 1}
+
+
+async def test_a_slow_probe_costs_the_lease_and_not_a_double(world: World):
+    """A node whose lease has become shorter than a request lets the batch go, and sends it with a fresh lease."""
+    await world.connect()
+    await world.sell(Document(1))
+    connector: Any = world.integrations.connector(world.one)
+    probe = connector.probe
+
+    async def slow(*arguments: Any) -> frozenset[str]:
+        world.clock.move(20)
+        connector.probe = probe
+        return frozenset()
+
+    connector.probe = slow
+    runner = world.node()
+    await runner.step(world.one.integration_no)
+    assert world.system.sends == 0
+    await world.until_idle(runner)
+    assert world.delivered() == [1]
+
+
+async def test_a_restored_centre_asks_first(world: World):
+    """A centre that forgot what it sent (a restored backup) finds it by delivery key, and sends only the rest."""
+    await world.connect()
+    world.system.effects += [f"erp:{doc_id_of(n)}:document" for n in (1, 3)]
+    await world.sell(Document(1), Document(2), Document(3))
+    await world.until_idle()
+    assert world.delivered() == [1, 3, 2]
+    assert await delivery_states(world.database) == {"done": 3}
+
+
+async def test_a_person_decides_where_nobody_can_be_asked(world: World):
+    """At least once: a batch without an answer waits until a person says whether it arrived; then it goes on."""
+    await world.connect("plain")
+    world.system.script.extend(["lost", "cut"])
+    await world.sell(Document(1))
+    await world.until_idle()
+    await world.sell(Document(2))
+    world.clock.move(60)
+    await world.until_idle()
+    world.clock.move(60)
+    await world.until_idle()
+    assert world.system.sends == 2
+    first, second = [batch["batch_id"] for batch in reversed(await world.integrations.batches("erp"))]
+    assert await world.integrations.confirm_unknown(first, arrived=True) == 1
+    assert await world.integrations.confirm_unknown(second, arrived=False) == 1
+    await world.until_idle()
+    assert world.delivered() == [1, 2]
+    assert await delivery_states(world.database) == {"done": 2}
+
+
+async def test_an_integration_that_is_off_sends_nothing_and_forgets_nothing(world: World):
+    """Disabled: no delivery is made or sent; enabled again, what was applied meanwhile is filled in."""
+    await world.connect()
+    await world.integrations.disable("erp")
+    assert list(world.integrations.targets("sale")) == []
+    await add_documents(world.database, [Document(1), Document(2)])
+    await world.until_idle()
+    assert world.system.sends == 0
+    await world.integrations.enable("erp")
+    assert list(world.integrations.targets("sale")) == [(1, "document")]
+    assert await world.node().sweep() == 2
+    await world.until_idle()
+    assert world.delivered() == [1, 2]
+
+
+async def test_the_sweep_fills_in_what_is_missing_from_its_date_on(world: World):
+    """Applied documents of the wished kinds, received since the integration's date, get the delivery they lack."""
+    await world.connect()
+    await world.integrations.disable("erp")
+    await world.integrations.enable("erp", from_ms=RECEIVED_MS)
+    await add_documents(world.database, [Document(1)], received_ms=RECEIVED_MS - 1)
+    await add_documents(world.database, [Document(2), Document(3, kind="shift_open")])
+    await world.sell(Document(4))
+    runner = world.node()
+    assert await runner.sweep() == 1
+    assert await runner.sweep() == 0
+    await world.until_idle(runner)
+    assert world.delivered() == [2, 4]
+
+
+async def test_a_late_document_is_found_by_a_later_sweep(world: World):
+    """A document that was stored early and applied late, past the first sweeps, is not lost."""
+    await world.connect()
+    runner = world.node()
+    await add_documents(world.database, [Document(n) for n in range(10, 20)])
+    assert await runner.sweep() == 10
+    for _ in range(5):
+        await runner.sweep()
+    await add_documents(world.database, [Document(5)])
+    assert await runner.sweep() == 1
+
+
+async def test_the_runner_delivers_by_itself_and_stops(world: World):
+    """`run` wakes its workers when told, delivers, and ends without a trace when cancelled."""
+    await world.connect()
+    await world.sell(Document(1))
+    runner = world.node()
+    running = asyncio.create_task(runner.run())
+    async with asyncio.timeout(20):
+        while world.system.sends < 1:
+            await asyncio.sleep(0)
+        await world.sell(Document(2))
+        runner.wake.set()
+        while world.system.sends < 2:
+            world.clock.move(0.001)  # leases are timed by it too
+            await asyncio.sleep(0)
+        while await delivery_states(world.database) != {"done": 2}:
+            await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.integrations.listeners == []
