@@ -1,7 +1,7 @@
 """The station put together: which parts there are, what each is given, in which order they start and stop.
 
 Nothing is decided here. The order is that of selling: lock, identity, journal, then the local API listens; the lines
-to the centre come after, since no sale waits for them. Stopping turns it round: the API first, the journal last.
+to the centre come after, since no sale waits for them. Stopping is the reverse.
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ import asyncio
 import contextlib
 import logging
 import random
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from edge_agent import identity
+from aiohttp import web
+
+from edge_agent import identity, logs
+from edge_agent.api import lookup
+from edge_agent.api.auth import Guard, load_token
+from edge_agent.api.local import LocalApi
 from edge_agent.config import AgentConfig
 from edge_agent.db.catalog import Catalog
 from edge_agent.db.journal import Journal
 from edge_agent.enrolment import versions
 from edge_agent.identity import Identity
 from edge_agent.intake.accept import Intake
+from edge_agent.local_client import PORT_FILE, TOKEN_FILE
 from edge_agent.lock import InstanceLock
 from edge_agent.status import StationStatus
 from edge_agent.sync.client import CentreClient, Route
@@ -31,12 +38,14 @@ from edge_agent.sync.loop import Line, keep_going
 from edge_agent.sync.report import ReportLine
 from edge_agent.sync.sessions import SessionHolder
 from edge_agent.sync.upload import UploadLine
-from shared.clock import Clock
+from shared.clock import Clock, SystemClock
+from shared.errors import Busy
 
 log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STOP_GRACE_S = 3.0
+STOP_GRACE_S = 3.0
+"""A sale under way gets so long to be answered when the agent stops."""
 
 
 class Agent:
@@ -178,6 +187,62 @@ async def opened(config: AgentConfig, clock: Clock) -> AsyncIterator[Agent]:
                 await catalog.close()
         finally:
             await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(agent: Agent) -> AsyncIterator[int]:
+    """Serve the local API; yields its port, which also stands in data_dir/port as long as it is served."""
+    config = agent.config
+    guard = Guard(load_token(config.data_dir / TOKEN_FILE), config.allowed_origins)
+    api = LocalApi(
+        agent.intake,
+        agent.journal,
+        guard,
+        status=agent.status.page,
+        ready=agent.status.readiness,
+        sync_now=agent.sync_now,
+    )
+    app = api.make_app(lookup.routes(agent.catalog, agent.clock))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S)
+    await runner.setup()
+    port_file = config.data_dir / PORT_FILE
+    try:
+        try:
+            await web.TCPSite(runner, config.local_host, config.local_port).start()
+        except OSError as error:
+            raise Busy(
+                f"port {config.local_port} of {config.local_host} is not free: {error.strerror}",
+                hint="set local_port to another one for this instance, or to 0 for any",
+            ) from None
+        port = int(runner.addresses[0][1])
+        port_file.write_text(f"{port}\n", encoding="ascii")
+        yield port
+    finally:
+        port_file.unlink(missing_ok=True)
+        await runner.cleanup()
+
+
+async def serve(config: AgentConfig) -> None:
+    """Run the agent of one instance until SIGTERM or SIGINT.
+
+    Raises:
+        Busy: another process runs this instance, or has its port.
+        ConfigError: not enrolled, or the identity cannot be read.
+    """
+    clock = SystemClock()
+    logs.set_up(config.log_level, clock)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(
+            NotImplementedError
+        ):  # Windows: there Ctrl-C raises, and the service wrapper cancels
+            loop.add_signal_handler(name, stop.set)
+    async with opened(config, clock) as agent:
+        async with listening(agent) as port, agent.lines():
+            log.info("agent_listening", extra={"station": agent.me.station, "port": port})
+            await stop.wait()
+        log.info("agent_stopped", extra={"station": agent.me.station})
 
 
 def _boot_id() -> str:

@@ -195,7 +195,8 @@ def _line(facts: Facts) -> Iterator[Finding]:
         tls = _tls(facts, talk)
         yield tls
         if tls.state is State.FAIL:
-            yield from _clock(talk)
+            if tls.check != "clock":
+                yield from _clock(talk)
             return
     yield from _http(facts, talk)
 

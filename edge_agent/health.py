@@ -68,8 +68,8 @@ def used_percent(facts: Facts) -> int | None:
     return 100 - facts.disk_free_bytes * 100 // facts.disk_total_bytes
 
 
-def not_ready(facts: Facts) -> list[str]:
+def not_ready(disk_free_bytes: int | None) -> list[str]:
     """Why a sale might be refused now; empty when the till may sell."""
-    if facts.disk_free_bytes is not None and facts.disk_free_bytes < DISK_FREE_MIN_BYTES:
-        return [f"only {facts.disk_free_bytes >> 20} MiB are free on the journal's disk"]
+    if disk_free_bytes is not None and disk_free_bytes < DISK_FREE_MIN_BYTES:
+        return [f"only {disk_free_bytes >> 20} MiB are free on the journal's disk"]
     return []

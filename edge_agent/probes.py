@@ -153,14 +153,12 @@ async def _hello(route: Route, verify: Any, clock: Clock) -> doctor.Talk:
             allow_redirects=False,
         ) as response,
     ):
-        certificate = _certificate(response)
         body = await response.content.read(1 << 16)
         is_ours = (
             wire.PROTOCOL_HEADER in response.headers
             and response.headers.get(wire.REQUEST_ID_HEADER) == request_id
         )
         return doctor.Talk(
-            certificate=certificate,
             status=response.status,
             is_ours=is_ours,
             server_date_ms=_time_of(body) if is_ours else _date_of(response.headers.get("Date", "")),
@@ -175,16 +173,25 @@ async def _look_unverified(route: Route, talk: doctor.Talk, clock: Clock) -> doc
     """Whose certificate it is and what time the server has; nothing of ours is sent, nothing is believed."""
     try:
         seen = await _hello(route, False, clock)
+        # Behind a proxy it would be asked past it; there the proxy's own answers say more.
+        shown = None if "://" in route.proxy else await _certificate(route.server_url)
     except (aiohttp.ClientError, OSError):
         return talk
-    return replace(seen, is_ours=False, tls_error=talk.tls_error, verify_code=talk.verify_code)
+    return replace(
+        seen, is_ours=False, certificate=shown, tls_error=talk.tls_error, verify_code=talk.verify_code
+    )
 
 
-def _certificate(response: aiohttp.ClientResponse) -> doctor.Certificate | None:
-    connection = response.connection
-    transport = connection.transport if connection else None
-    tls = transport.get_extra_info("ssl_object") if transport else None
-    raw = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+async def _certificate(url: str) -> doctor.Certificate | None:
+    """What the server shows to anybody; nothing is sent over this connection."""
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(STEP_TIMEOUT_S):
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
+    raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
     if raw is None:
         return None
     from cryptography import x509

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from typing import Any
 
@@ -44,17 +43,13 @@ class StationStatus:
     async def facts(self) -> health.Facts:
         """What health is judged by, as of now."""
         backlog, oldest_ms = await self._journal.backlog()
-        free: int | None = None
-        total: int | None = None
-        with contextlib.suppress(OSError):
-            usage = shutil.disk_usage(self._config.data_dir)
-            free, total = usage.free, usage.total
+        free_bytes, total_bytes = self._disk()
         return health.Facts(
             now_ms=self._clock.now_ms(),
             backlog=backlog,
             oldest_unsent_ms=oldest_ms,
-            disk_free_bytes=free,
-            disk_total_bytes=total,
+            disk_free_bytes=free_bytes,
+            disk_total_bytes=total_bytes,
             disk_alarm_percent=self._config.disk_alarm_percent,
             offset_ms=self._contact.offset_ms,
             quarantined=self._contact.quarantined,
@@ -76,7 +71,7 @@ class StationStatus:
             "instance": self._config.instance,
             "server_url": self._config.server_url or record.server_url,
             "versions": self._versions,
-            "ready": not health.not_ready(facts),
+            "ready": not health.not_ready(facts.disk_free_bytes),
             "backlog": facts.backlog,
             "oldest_unsent": _time(facts.oldest_unsent_ms),
             "last_contact": _time(contact.last_ms),
@@ -105,9 +100,18 @@ class StationStatus:
             "alarms": health.alarms(facts),
         }
 
-    async def not_ready(self) -> list[str]:
-        """`GET /readyz`: why a sale might be refused; empty when the till may sell."""
-        return health.not_ready(await self.facts())
+    def readiness(self) -> tuple[bool, list[str]]:
+        """`GET /readyz`: whether the till may sell, and why not."""
+        reasons = health.not_ready(self._disk()[0])
+        return not reasons, reasons
+
+    def _disk(self) -> tuple[int | None, int | None]:
+        """Free and total bytes where the journal lies."""
+        try:
+            usage = shutil.disk_usage(self._config.data_dir)
+        except OSError:
+            return None, None
+        return usage.free, usage.total
 
 
 def _time(ms: int | None) -> str | None:
