@@ -63,7 +63,7 @@ class CatalogApi:
         if request.headers.get("If-None-Match", "").removeprefix("W/") == etag:
             packed, frame = wire.pack(b"")
             return framed(request, packed, frame, status=304, headers={"ETag": etag})
-        return reply(request, tagged.manifest, headers={"ETag": etag, "Cache-Control": "no-cache"})
+        return reply(request, tagged.body, headers={"ETag": etag, "Cache-Control": "no-cache"})
 
     @endpoint(
         "GET",

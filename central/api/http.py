@@ -7,6 +7,7 @@ request's id, so that a station can tell ours from a captive portal's.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ from typing import Any, Protocol, TypeVar
 import pydantic
 from aiohttp import web
 
+from central.db.database import storage_problem
 from shared.canonical import canonical
 from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated, TooLarge
 from shared.protocol import problems, wire
 
+logger = logging.getLogger(__name__)
 BODY_MAX_BYTES = 2 << 20
 """Of a request as it travels."""
 RAW_MAX_BYTES = 64 << 20
@@ -140,6 +143,12 @@ def _guarded(
             return await handler(request)
         except CounterflowError as error:
             return refusal(request, error)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            # Most often the database is away: the caller is told so, and never that there is nothing.
+            logger.exception("request_failed", extra={"path": operation.path, "request_id": request_id})
+            return refusal(request, storage_problem(error))
 
     return serve
 

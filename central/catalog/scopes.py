@@ -60,9 +60,9 @@ class StationView:
 
 @dataclass(frozen=True, slots=True)
 class TaggedManifest:
-    """A manifest and its entity tag: the wake-up tag, a dot, and a tag of all that wakes nobody."""
+    """A manifest's body and its entity tag: the wake-up tag, a dot, and a tag of all that wakes nobody."""
 
-    manifest: Manifest
+    body: bytes
     tag: str
 
 
@@ -145,5 +145,5 @@ def _manifest(view: StationView, settled: dict[str, int]) -> TaggedManifest:
             )
     member = view.member
     manifest = Manifest(station=member.membership.station, scopes=offers, settled=settled, poke=member.poke)
-    rest = hashlib.sha256(canonical(manifest.model_dump(mode="json"))).hexdigest()[:16]
-    return TaggedManifest(manifest, f"{view.tag}.{rest}")
+    body = canonical(manifest.model_dump(mode="json"))
+    return TaggedManifest(body, f"{view.tag}.{hashlib.sha256(body).hexdigest()[:16]}")

@@ -28,12 +28,13 @@ CREATE TEMP TABLE gathered_barcodes (barcode TEXT, key TEXT, product TEXT, varia
 CREATE TEMP TABLE gathered_prices (key TEXT, product TEXT, variant TEXT, pack TEXT, price_list TEXT,
                                    valid_from INTEGER, valid_until INTEGER, PRIMARY KEY (product, key)) WITHOUT ROWID;
 """
-_COPY = """
-INSERT INTO barcodes (barcode, key, product, variant, pack)
-SELECT barcode, key, product, variant, pack FROM gathered_barcodes ORDER BY barcode, key;
-INSERT INTO prices (key, product, variant, pack, price_list, valid_from, valid_until)
-SELECT key, product, variant, pack, price_list, valid_from, valid_until FROM gathered_prices ORDER BY product, key;
-"""
+_COPY = (
+    """INSERT INTO barcodes (barcode, key, product, variant, pack)
+       SELECT barcode, key, product, variant, pack FROM gathered_barcodes ORDER BY barcode, key""",
+    """INSERT INTO prices (key, product, variant, pack, price_list, valid_from, valid_until)
+       SELECT key, product, variant, pack, price_list, valid_from, valid_until FROM gathered_prices
+       ORDER BY product, key""",
+)
 
 
 class SnapshotFile:
@@ -42,7 +43,8 @@ class SnapshotFile:
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         # Nothing here outlives a crash: the file counts once its hash stands in the database.
-        self._connection.executescript(f"{_PRAGMAS} BEGIN; {_SCHEMA} {_GATHER}")
+        self._connection.executescript(f"{_PRAGMAS} {_SCHEMA} {_GATHER}")
+        self._connection.execute("BEGIN")
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append rows, in key order, and gather what tills look up by."""
@@ -69,7 +71,8 @@ class SnapshotFile:
         self._connection.execute(
             "INSERT INTO about (scope, gen, seq, count, digest) VALUES (?, ?, ?, ?, ?)", about
         )
-        self._connection.executescript(f"{_COPY} COMMIT;")
+        for statement in (*_COPY, "COMMIT"):
+            self._connection.execute(statement)
 
     def close(self) -> None:
         self._connection.close()

@@ -5,27 +5,17 @@ Each function answers for many stations at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.catalog import STATE_COLUMNS, ScopeState, one_of, state_of
+from central.db.catalog import ScopeState, one_of, state_of
 from central.db.database import Database
-from central.db.tables import (
-    bodies,
-    epochs,
-    groups,
-    journal,
-    pending,
-    scopes,
-    snapshots,
-    station_groups,
-    stations,
-    stores,
-)
+from central.db.tables import bodies, epochs, journal, pending, scopes, stations
+from shared.canonical import canonical
 from shared.catalog.scopes import Membership
 
 
@@ -47,25 +37,49 @@ class Offered:
     bytes: int
 
 
+# Written out for both dialects, not composed: every request of every station runs them.
+_MEMBERS = """
+SELECT stations.station_no, stations.code, stations.poke, stores.code, stores.price_list,
+       groups.code, groups.priority, groups.price_list
+FROM stations
+JOIN stores ON stores.store_no = stations.store_no
+LEFT JOIN station_groups ON station_groups.station_no = stations.station_no
+LEFT JOIN groups ON groups.group_no = station_groups.group_no
+"""
+_OFFERS = """
+SELECT scopes.scope_no, scopes.scope, scopes.gen, scopes.head, scopes.count, scopes.digest, scopes.floor,
+       snapshots.sha256, snapshots.seq, snapshots.bytes
+FROM scopes
+LEFT JOIN snapshots ON snapshots.scope_no = scopes.scope_no AND snapshots.gen = scopes.gen AND snapshots.built_ms > 0
+"""
+_NEWEST_LAST = "ORDER BY snapshots.seq, snapshots.built_ms"
+
+
 async def members(
     database: Database, connection: AsyncConnection, station_nos: Collection[int] | None = None
 ) -> dict[int, Member]:
     """The named stations, or all of them."""
-    joined = (
-        stations.join(stores)
-        .outerjoin(station_groups, station_groups.c.station_no == stations.c.station_no)
-        .outerjoin(groups, groups.c.group_no == station_groups.c.group_no)
+    condition = (
+        f"WHERE stations.station_no IN {_listed(database, 'bigint')}" if station_nos is not None else ""
     )
-    query = select(
-        stations.c.station_no, stations.c.code, stations.c.poke, stores.c.code, stores.c.price_list,
-        groups.c.code, groups.c.priority, groups.c.price_list,
-    ).select_from(joined)  # fmt: skip
-    if station_nos is not None:
-        query = query.where(one_of(database, stations.c.station_no, station_nos))
     found: dict[int, list[Any]] = {}
-    for row in await connection.execute(query):
+    for row in await _read(database, connection, f"{_MEMBERS} {condition}", station_nos):
         found.setdefault(row[0], []).append(row)
     return {station_no: _member(rows) for station_no, rows in found.items()}
+
+
+def _listed(database: Database, kind: str) -> str:
+    """Any number of values in one parameter."""
+    return "(SELECT value FROM json_each(?))" if database.is_sqlite else f"(SELECT unnest($1::{kind}[]))"
+
+
+async def _read(
+    database: Database, connection: AsyncConnection, statement: str, these: Collection[int | str] | None
+) -> list[Any]:
+    values: list[Any] = []
+    if these is not None:
+        values = [canonical(list(these)).decode() if database.is_sqlite else list(these)]
+    return (await database.script(connection, [(statement, values)]))[0]
 
 
 def _member(rows: list[Any]) -> Member:
@@ -75,21 +89,12 @@ def _member(rows: list[Any]) -> Member:
 
 
 async def scope_offers(
-    database: Database, connection: AsyncConnection, names: Iterable[str] | None = None
+    database: Database, connection: AsyncConnection, names: Collection[str] | None = None
 ) -> dict[str, tuple[ScopeState, Offered | None]]:
     """The scopes that exist, of the named ones or of all, each with its snapshot on offer."""
-    of_this_gen = and_(
-        snapshots.c.scope_no == scopes.c.scope_no, snapshots.c.gen == scopes.c.gen, snapshots.c.built_ms > 0
-    )
-    query = (
-        select(*STATE_COLUMNS, snapshots.c.sha256, snapshots.c.seq, snapshots.c.bytes)
-        .select_from(scopes.outerjoin(snapshots, of_this_gen))
-        .order_by(snapshots.c.seq, snapshots.c.built_ms)
-    )
-    if names is not None:
-        query = query.where(one_of(database, scopes.c.scope, names))
+    condition = f"WHERE scopes.scope IN {_listed(database, 'text')}" if names is not None else ""
     found: dict[str, tuple[ScopeState, Offered | None]] = {}
-    for row in await connection.execute(query):
+    for row in await _read(database, connection, f"{_OFFERS} {condition} {_NEWEST_LAST}", names):
         state = state_of(row)
         offered = Offered(row[7], row[8], row[9]) if row[7] is not None else None
         found[state.scope] = (state, offered)  # the newest comes last
