@@ -108,7 +108,9 @@ def commit(connection: sqlite3.Connection, tail: Tail, drafts: Sequence[Draft]) 
         return _append_unknown(connection, tail, drafts)
 
 
-def _append(connection: sqlite3.Connection, tail: Tail, drafts: Sequence[Draft]) -> tuple[Tail, list[Outcome]]:
+def _append(
+    connection: sqlite3.Connection, tail: Tail, drafts: Sequence[Draft]
+) -> tuple[Tail, list[Outcome]]:
     head, seq, doc_no = tail.head, tail.seq, tail.doc_no
     outcomes: list[Outcome] = []
     with transaction(connection):
@@ -151,7 +153,9 @@ def _append_unknown(
     if fresh:
         tail, stored = _append(connection, tail, fresh)
         by_draft = {id(draft): outcome for draft, outcome in zip(fresh, stored, strict=True)}
-        outcomes = [outcome or by_draft.get(id(draft)) for draft, outcome in zip(drafts, outcomes, strict=True)]
+        outcomes = [
+            outcome or by_draft.get(id(draft)) for draft, outcome in zip(drafts, outcomes, strict=True)
+        ]
     return tail, [
         outcome or _recognise(connection, draft) or Conflict("the document could not be stored")
         for draft, outcome in zip(drafts, outcomes, strict=True)
@@ -212,6 +216,15 @@ def write_epoch(connection: sqlite3.Connection, tail: Tail) -> int:
     parent, parent_last, parent_head = tail.parent or (None, None, None)
     cursor = connection.execute(
         INSERT_EPOCH,
-        (tail.epoch, parent, parent_last, parent_head, tail.head, tail.number_base, tail.head, tail.started_ms),
+        (
+            tail.epoch,
+            parent,
+            parent_last,
+            parent_head,
+            tail.head,
+            tail.number_base,
+            tail.head,
+            tail.started_ms,
+        ),
     )
     return int(cursor.lastrowid or 0)

@@ -7,7 +7,6 @@ goes on in a new epoch, and an alarm says what happened.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -16,7 +15,8 @@ from edge_agent.db.commit import Tail
 from edge_agent.db.connection import OwnedConnection, transaction
 from edge_agent.db.documents import add_alarm
 from edge_agent.db.salvage import salvage
-from shared.errors import CannotStore, ConfigError, DamagedData
+from edge_agent.keyfile import write_durably
+from shared.errors import ConfigError, DamagedData
 from shared.journal import genesis, link
 
 SCHEMA_VERSION = 1
@@ -188,13 +188,7 @@ def _set_aside(path: Path, now_ms: int) -> Path | None:
 def _mark(marker: Path, station: str) -> None:
     if marker.exists():
         return
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        with marker.open("w", encoding="utf-8") as file:
-            file.write(f"{station}: journal.db was begun; if it is gone, that is a loss and not a fresh start\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise CannotStore(f"{marker} cannot be written: {error}") from error
-
-
+    write_durably(
+        marker,
+        f"{station}: journal.db was begun; if it is gone, that is a loss and not a fresh start\n".encode(),
+    )

@@ -13,7 +13,6 @@ import secrets
 import zoneinfo
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import pydantic
@@ -124,6 +123,12 @@ class Intake:
                     code="unknown-kind",
                 )
             model.model_validate(body["payload"])
+            if idempotency_key is None and submission.doc_id is None:
+                raise BadInput(
+                    "the submission has neither a doc_id nor an Idempotency-Key: a lost answer would double the sale",
+                    hint="draw a UUID with the receipt, send it as Idempotency-Key, keep it until the answer is there",
+                    code="idempotency-key-missing",
+                )
         except pydantic.ValidationError as error:
             raise _without_cards(from_validation(error, "the submission")) from None
         payload_value = body["payload"]
@@ -187,14 +192,6 @@ class Intake:
         return f"{self._second[1]}{now_ms % 1000:03d}Z"
 
 
-def boot_id(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """A name for the present run of the monotonic clock: the kernel's where there is one, else this process's."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return random_bytes(16).hex()
-
-
 def _key(idempotency_key: str | None, source: str) -> str | None:
     if idempotency_key is None:
         return None
@@ -215,7 +212,9 @@ def _request_hash(body: dict[str, Any], payload_hash: bytes) -> bytes:
 
 def _without_cards(error: BadInput) -> BadInput:
     """A wrong value stands in its complaint, so a card number could too."""
-    faults = [{name: mask_card_numbers(text) for name, text in fault.items()} for fault in error.extra["fields"]]
+    faults = [
+        {name: mask_card_numbers(text) for name, text in fault.items()} for fault in error.extra["fields"]
+    ]
     return BadInput(mask_card_numbers(error.what), code=error.name, fields=faults)
 
 

@@ -13,7 +13,17 @@ from shared.codes import mask_card_numbers
 NOT_TEXT = frozenset(
     {
         *("barcode", "barcodes", "product", "variant", "pack", "unit", "group", "serials", "marks", "lots"),
-        *("doc_id", "cancels", "returns", "origin", "fiscal", "currency", "price_list", "promotion", "version"),
+        *(
+            "doc_id",
+            "cancels",
+            "returns",
+            "origin",
+            "fiscal",
+            "currency",
+            "price_list",
+            "promotion",
+            "version",
+        ),
         *("seller", "cashier", "customer", "shift", "terminal", "type", "condition", "code", "codes", "key"),
         *("n", "quantity", "base_version", "opened_at", "closed_at"),
     }
