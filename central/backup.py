@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pysqlite3
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import audit
@@ -22,7 +23,7 @@ from central.db import verify as rows
 from central.db.database import Database
 from central.verify import Report, verify_in
 from shared.clock import rfc3339
-from shared.errors import BadInput, CannotStore, ConfigError, DamagedData
+from shared.errors import BadInput, CannotStore, DamagedData
 
 MARGIN_MS = 5 * 60_000
 
@@ -41,11 +42,11 @@ async def backup_sqlite(database: Database, source: Path, target: Path) -> tuple
     """Copy *source*, the live database's file, to *target*, prove the copy and mark what it holds as safe.
 
     Raises:
-        ConfigError: the target exists.
+        BadInput: the target exists.
         DamagedData: the copy does not pass; it is kept as `<target>.damaged` and nothing is marked.
     """
     if await asyncio.to_thread(target.exists):
-        raise ConfigError(f"{target} exists already", hint="give a new name; backups are never overwritten")
+        raise BadInput(f"{target} exists already", hint="give a new name; backups are never overwritten")
     part = target.with_name(target.name + ".part")
     try:
         await asyncio.to_thread(_copy, source, part)
@@ -56,12 +57,7 @@ async def backup_sqlite(database: Database, source: Path, target: Path) -> tuple
         ) from None
     copy = Database(f"sqlite+aiosqlite:///{part}")
     try:
-        async with copy.read() as connection:
-            fault = await rows.quick_check(connection)
-            report = await verify_in(connection)
-            covered = {
-                epoch.epoch_no: (epoch.last, epoch.head) for epoch in await rows.all_epochs(connection, None)
-            }
+        fault, report, covered = await _prove(copy)
     finally:
         await copy.close()
     broken = [finding for finding in report.findings if finding.check == "chain"]
@@ -75,6 +71,18 @@ async def backup_sqlite(database: Database, source: Path, target: Path) -> tuple
     size = await asyncio.to_thread(_publish, part, target)
     moved = await _mark(database, covered, {"path": str(target)})
     return Backup(str(target), size, report.checked.get("positions", 0), moved), report
+
+
+async def _prove(copy: Database) -> tuple[str | None, Report, dict[int, tuple[int, bytes]]]:
+    """What is wrong with the copy's file, what its rows say, and up to where each epoch is in it."""
+    try:
+        async with copy.read() as connection:
+            fault = await rows.quick_check(connection)
+            report = await verify_in(connection)
+            epochs = await rows.all_epochs(connection, None)
+    except DBAPIError as error:
+        return f"SQLite says {error.orig}", Report(), {}
+    return fault, report, {epoch.epoch_no: (epoch.last, epoch.head) for epoch in epochs}
 
 
 async def covered_by(database: Database, taken_at_ms: int) -> Backup:

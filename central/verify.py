@@ -105,7 +105,8 @@ async def _chain(connection: AsyncConnection, epoch: AnyRow, report: Report) -> 
     seq = 0
     while page := await rows.chain_page(connection, epoch.epoch_no, seq, PAGE_DOCUMENTS):
         for position in page:
-            if position.seq != seq + 1:
+            whole = position.seq == seq + 1
+            if not whole:
                 missing = f"{seq + 1}" if position.seq == seq + 2 else f"{seq + 1} to {position.seq - 1}"
                 wrong(
                     f"position {missing} is missing", seq + 1, "the station sends it again if it still has it"
@@ -115,7 +116,7 @@ async def _chain(connection: AsyncConnection, epoch: AnyRow, report: Report) -> 
                 wrong(f"document {position.doc_no} at this position is not stored", seq)
             else:
                 computed = journal.link(head, seq, *_hashes(position))
-                if computed != position.head:
+                if whole and computed != position.head:
                     wrong("header or payload does not fit the chain: it was changed after it was stored", seq)
                 if position.station_no != epoch.station_no:
                     # Not an alias either: only the same station's equal document may stand at two positions.
@@ -136,7 +137,7 @@ async def _chain(connection: AsyncConnection, epoch: AnyRow, report: Report) -> 
 def _hashes(position: AnyRow) -> tuple[bytes, bytes]:
     if position.damaged and position.header_hash is not None:
         return position.header_hash, position.payload_hash
-    return sha256(position.header), sha256(position.payload)
+    return sha256(_raw(position.header)), sha256(_raw(position.payload))
 
 
 # ---- documents: I1, I2 ----
@@ -195,7 +196,7 @@ def _gate(
     faults = []
     if at_gate.station_no != row.station_no:
         faults.append(("gate", "the gate names another station for it"))
-    if bytes(at_gate.payload_hash) != sha256(row.sealed):
+    if _raw(at_gate.payload_hash) != sha256(_raw(row.sealed)):
         faults.append(("gate", "the gate has another payload hash for it"))
     return faults
 
@@ -228,6 +229,11 @@ def _amounts(items: Any) -> tuple[int, int]:
     if not isinstance(items, list):
         return 0, 0
     return len(items), sum(item.get("amount_minor", 0) for item in items if isinstance(item, dict))
+
+
+def _raw(stored: bytes | str) -> bytes:
+    """The bytes of a column that should hold bytes; a hand edit on SQLite may have left text there."""
+    return stored.encode() if isinstance(stored, str) else bytes(stored)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -329,8 +335,8 @@ async def _scope(connection: AsyncConnection, scope: AnyRow, report: Report) -> 
             if row.version is None:
                 continue
             count += 1
-            total += row_hash(row.entity, row.key, row.version)
-            if version_of(row.payload) != row.version:
+            total += row_hash(row.entity, row.key, _raw(row.version))
+            if row.payload is None or version_of(_raw(row.payload)) != row.version:
                 what = f"{row.entity} {row.key}: the payload is not of its version"
                 report.add(Finding("catalog", what, scope=scope.scope, seq=row.seq))
         report.count("catalog_rows", len(page))

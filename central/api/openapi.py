@@ -1,7 +1,6 @@
 """Describe every operation as OpenAPI 3.1, from the same declarations that serve it.
 
-Pure: endpoints in, one JSON document out. Models become components under their class's name, so two models of one
-name are an error here and not a riddle in a client.
+Pure: endpoints in, one JSON document out. Models become components under their class's name.
 """
 
 from __future__ import annotations
@@ -17,14 +16,8 @@ from central.api.http import Auth, Endpoint
 from shared import __version__
 from shared.protocol import problems
 
-_PLACE = re.compile(r"\{([^}:]+)(?::[^}]*)?\}")
-_SECURITY: dict[Auth, list[dict[str, list[str]]]] = {
-    Auth.ANYONE: [],
-    Auth.STATION: [{"station": []}],
-    Auth.READ: [{"key": []}],
-    Auth.ADMIN: [{"key": []}],
-    Auth.FEED: [{"key": []}],
-}
+_PLACE = re.compile(r"\{([^{}:]+)(?::(?:[^{}]|\{[^{}]*\})*)?\}")  # {name}, {name:[0-9a-f]{64}}
+References = dict[Any, dict[str, Any]]  # by model
 _ROLE = {Auth.READ: "read or admin", Auth.ADMIN: "admin", Auth.FEED: "feed, read or admin"}
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -45,14 +38,14 @@ _PROBLEM: dict[str, Any] = {
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI document of these operations."""
     models = _models(endpoints)
-    names = _names(models)
-    _, definitions = models_json_schema(
+    schemas, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
+    references: References = {model: schema for (model, _), schema in schemas.items()}
     paths: dict[str, dict[str, Any]] = {}
     for operation in sorted(endpoints, key=lambda each: (each.path, each.method)):
         path = _PLACE.sub(r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, names)
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,6 +72,12 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
+def _security(auth: Auth) -> list[dict[str, list[str]]]:
+    if auth is Auth.ANYONE:
+        return []
+    return [{"key": []}] if auth in _ROLE else [{"station": []}]
+
+
 def _bearer(description: str) -> dict[str, str]:
     return {"type": "http", "scheme": "bearer", "description": description}
 
@@ -92,26 +91,16 @@ def _models(endpoints: Iterable[Endpoint]) -> list[type[BaseModel]]:
     return list(found)
 
 
-def _names(models: Iterable[type[BaseModel]]) -> dict[type[BaseModel], str]:
-    names: dict[str, type[BaseModel]] = {}
-    for model in models:
-        if names.setdefault(model.__name__, model) is not model:
-            raise ValueError(
-                f"two models of the API are called {model.__name__}: {model} and {names[model.__name__]}"
-            )
-    return {model: name for name, model in names.items()}
-
-
-def _operation(operation: Endpoint, names: dict[type[BaseModel], str]) -> dict[str, Any]:
+def _operation(operation: Endpoint, references: References) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": _operation_id(operation),
         "tags": [_tag(operation.path)],
-        "security": _SECURITY[operation.auth],
+        "security": _security(operation.auth),
         "responses": {
             str(operation.status): {
                 "description": operation.summary,
-                "content": {operation.media: {"schema": _schema(operation.reply, names)}},
+                "content": {operation.media: {"schema": _schema(operation.reply, references)}},
             },
             "default": {
                 "description": "A refusal.",
@@ -134,13 +123,13 @@ def _operation(operation: Endpoint, names: dict[type[BaseModel], str]) -> dict[s
     if operation.request is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _schema(operation.request, names)}},
+            "content": {"application/json": {"schema": _schema(operation.request, references)}},
         }
     return described
 
 
-def _schema(model: Any, names: dict[type[BaseModel], str]) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{names[model]}"} if model in names else {}
+def _schema(model: Any, references: References) -> dict[str, Any]:
+    return references.get(model, {}) if isinstance(model, type) else {}
 
 
 def _operation_id(operation: Endpoint) -> str:

@@ -80,7 +80,7 @@ def list_documents(
 @told
 def show_document(
     context: typer.Context,
-    document: Annotated[str, typer.Argument(help="Its doc_id, or the reference printed on the receipt.")],
+    document: Annotated[str, typer.Argument(help="doc_id, number at the centre, or printed reference.")],
     as_json: Json = False,
 ) -> None:
     """One document: what was sealed, what became of it, where it was delivered."""
@@ -185,15 +185,27 @@ def list_held(
         output.json(found)
         return
     output.table(
-        ("since", "station", "why", "number", "kind", "doc_id"),
+        ("no", "since", "station", "why", "number", "kind", "doc_id"),
         [
-            (short_time(row["since"]), row["station"], row["why"], row["number"], row["kind"], row["doc_id"])
+            (
+                row["doc_no"],
+                short_time(row["since"]),
+                row["station"],
+                row["why"],
+                row["number"],
+                row["kind"],
+                row["doc_id"],
+            )
             for row in found
         ],
     )
     stations = sorted({row["station"] for row in found if row["why"] in ("quarantine", "retired-key")})
     if stations:
         say(f"what quarantine and retired-key hold is applied by: stations release {stations[0]}")
+    if any(row["why"] == "conflict" for row in found):
+        say(
+            "conflict: another document has the same doc_id; compare `documents show NO` with `documents show DOC_ID`"
+        )
 
 
 @parked.command("list")
@@ -274,6 +286,10 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """Correct parked documents and try them again; what the tills sealed stays as it is."""
+    if (reason is None) == (not doc_id):
+        raise BadInput(
+            "say which documents", hint='one of --reason "REASON" (see `parked list`) and --doc-id ID'
+        )
     body: dict[str, Any] = {"reason": reason, "doc_ids": doc_id or None}
     if values:
         body["set"] = dict(_assignment(text) for text in values)

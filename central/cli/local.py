@@ -139,6 +139,11 @@ def backup(
                         hint="make and test that backup, then run `counterflow-central backup --taken-at TIME`",
                     )
                 return await backups.covered_by(database, _time(taken_at))
+            if taken_at is not None:
+                raise BadInput(
+                    "--taken-at is for PostgreSQL; on SQLite the copy is made here",
+                    hint="counterflow-central backup FILE",
+                )
             if target is None:
                 raise BadInput("name the file that the copy goes to", hint="counterflow-central backup FILE")
             copied, report = await backups.backup_sqlite(database, _sqlite_file(settings), target)

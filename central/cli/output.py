@@ -29,9 +29,12 @@ FAULTS_SHOWN = 50
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under their headers; None is a dash."""
+    """Print rows under their headers; None is a dash, and nothing at all is said so."""
+    if not rows:
+        say("none")
+        return
     cells = [["-" if cell is None else _one_line(str(cell)) for cell in row] for row in rows]
-    right = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(headers))]
+    right = [_is_numbers([row[column] for row in rows]) for column in range(len(headers))]
     shown_headers = [header.upper() for header in headers]
     widths = [max(_width(text) for text in column) for column in zip(shown_headers, *cells, strict=True)]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -129,11 +132,9 @@ def _faults(rows: Any) -> None:
         say(f"  ... and {len(rows) - FAULTS_SHOWN} more")
 
 
-def _is_number(cell: Any) -> bool:
-    if isinstance(cell, bool):
-        return False
-    text = str(cell) if cell is not None else "0"
-    return isinstance(cell, int) or cell is None or text.replace(".", "", 1).removeprefix("-").isdigit()
+def _is_numbers(cells: Sequence[Any]) -> bool:
+    given = [str(cell) for cell in cells if cell is not None]
+    return bool(given) and all(text.replace(".", "", 1).removeprefix("-").isdigit() for text in given)
 
 
 def _one_line(text: str) -> str:

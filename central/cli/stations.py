@@ -89,11 +89,15 @@ def show_station(context: typer.Context, code: Code, as_json: Json = False) -> N
             ("alarms", "; ".join(row["alarms"])),
         )
     )
+    if not row["keys"]:
+        return
     typer.echo()
     output.table(
         ("key", "state", "since"),
         [(key["public_key"][:16], key["state"], short_time(key["created"])) for key in row["keys"]],
     )
+    if not row["epochs"]:
+        return
     typer.echo()
     output.table(
         ("epoch", "documents", "safe", "first heard of", "last documents", "current"),
@@ -164,7 +168,10 @@ def import_stations(
     counts: dict[str, int] = {}
     for row in made["items"]:
         counts[row["result"]] = counts.get(row["result"], 0) + 1
-    summary = ", ".join(f"{count} {result}" for result, count in counts.items()) or "no stations"
+    words = {"new code": "known with a new code"}
+    summary = (
+        ", ".join(f"{count} {words.get(result, result)}" for result, count in counts.items()) or "no stations"
+    )
     if dry_run:
         done(f"the list is right: {summary}; nothing was changed")
         return

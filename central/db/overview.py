@@ -130,6 +130,12 @@ async def document_numbers(connection: AsyncConnection, doc_id: bytes) -> list[i
     return list((await connection.execute(select(gate.c.doc_no).where(gate.c.doc_id == doc_id))).scalars())
 
 
+async def document_exists(connection: AsyncConnection, doc_no: int) -> bool:
+    return (
+        await connection.execute(select(bodies.c.doc_no).where(bodies.c.doc_no == doc_no))
+    ).first() is not None
+
+
 async def conflict_headers(connection: AsyncConnection, limit: int) -> Sequence[AnyRow]:
     """doc_no and header of what is held without a place at the gate."""
     statement = select(bodies.c.doc_no, bodies.c.header).join(held, held.c.doc_no == bodies.c.doc_no)

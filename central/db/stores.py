@@ -200,7 +200,13 @@ async def revoke_station(connection: AsyncConnection, station_no: int) -> None:
     await connection.execute(
         update(station_keys).where(station_keys.c.station_no == station_no).values(state="revoked")
     )
-    await connection.execute(delete(enrolment_codes).where(enrolment_codes.c.station_no == station_no))
+    await drop_unused_codes(connection, station_no)
+
+
+async def drop_unused_codes(connection: AsyncConnection, station_no: int) -> None:
+    """Forget codes of a station that nobody has used; a used one stays, for the same answer to the same machine."""
+    unused = (enrolment_codes.c.station_no == station_no) & enrolment_codes.c.used_by.is_(None)
+    await connection.execute(delete(enrolment_codes).where(unused))
 
 
 RELEASABLE = ("quarantine", "retired-key")

@@ -46,7 +46,7 @@ class LineError:
 
 
 def parse(data: bytes) -> tuple[list[StationRow], list[LineError]]:
-    """Rows in the file's order, and every fault that the file alone shows.
+    """Rows in the file's order, and every fault that the file alone shows (a faulty row may be among the rows too).
 
     Raises:
         BadInput: it is no such list at all: not UTF-8, no header, too large.
@@ -63,14 +63,14 @@ def parse(data: bytes) -> tuple[list[StationRow], list[LineError]]:
             if columns is None:
                 columns = _header(cells)
                 continue
-            if len(rows) + len(errors) >= ROWS_MAX:
+            if len(rows) >= ROWS_MAX:
                 raise BadInput(f"line {lines.line_num}: more than {ROWS_MAX} stations", hint="split the list")
             row, faults = _row(lines.line_num, columns, cells)
             if row.code in seen and not faults:
                 faults = [LineError(row.line, "code", row.code, f"stands in line {seen[row.code]} already")]
             seen.setdefault(row.code, row.line)
             errors += faults
-            if not faults:
+            if row.store:
                 rows.append(row)
     except csv.Error as error:
         raise BadInput(f"line {lines.line_num}: {error}", hint="check the quotes in this line") from None

@@ -193,6 +193,8 @@ class Registry:
                             created_ms=at_ms,
                             group_nos=[group_nos[group] for group in row.groups],
                         )
+                    # What is printed last is what counts: an older list that got lost opens nothing.
+                    await rows.drop_unused_codes(connection, station_no)
                     code = await self._enrolment.create_code(
                         connection, station_no=station_no, valid_s=valid_s
                     )
@@ -343,9 +345,12 @@ class Registry:
         """Draw a code for a station, or for a group and the store of its new stations."""
 
         async def work(connection: AsyncConnection) -> str:
+            station_no = (await _station(connection, station)).station_no if station is not None else None
+            if station_no is not None:
+                await rows.drop_unused_codes(connection, station_no)
             code = await self._enrolment.create_code(
                 connection,
-                station_no=(await _station(connection, station)).station_no if station is not None else None,
+                station_no=station_no,
                 group_no=(await _group(connection, group)).group_no if group is not None else None,
                 store_no=(await _store(connection, store)).store_no if store is not None else None,
                 replace=replace,

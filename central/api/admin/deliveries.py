@@ -8,9 +8,9 @@ from central import audit
 from central.api.admin.part import Part, page_of, time_or_none
 from central.api.admin.shapes import (
     Batches,
+    BatchOutcome,
     BatchRow,
-    Confirm,
-    Confirmed,
+    DeliveriesMoved,
     Enable,
     IntegrationRow,
     Integrations,
@@ -137,7 +137,7 @@ class DeliveriesApi(Part):
         auth=Auth.ADMIN,
         summary="Send parked deliveries again, all or those of one reason",
         request=RetryDeliveries,
-        reply=Confirmed,
+        reply=DeliveriesMoved,
     )
     async def retry_deliveries(self, request: web.Request) -> web.StreamResponse:
         body = await read_model(request, RetryDeliveries)
@@ -146,24 +146,24 @@ class DeliveriesApi(Part):
         await self.note(
             request, "deliveries.retry", {"name": name, "reason": body.reason, "deliveries": count}
         )
-        return reply(request, Confirmed(deliveries=count))
+        return reply(request, DeliveriesMoved(deliveries=count))
 
     @endpoint(
         "POST",
         "/v1/admin/batches/{batch_id}/confirm",
         auth=Auth.ADMIN,
         summary="Say whether a batch has arrived where nobody can ask the other system",
-        request=Confirm,
-        reply=Confirmed,
+        request=BatchOutcome,
+        reply=DeliveriesMoved,
     )
     async def confirm_batch(self, request: web.Request) -> web.StreamResponse:
-        body = await read_model(request, Confirm)
+        body = await read_model(request, BatchOutcome)
         batch_id = request.match_info["batch_id"]
         count = await self.centre.integrations.confirm_unknown(batch_id, arrived=body.arrived)
         await self.note(
             request, "batch.confirm", {"batch": batch_id, **body.model_dump(), "deliveries": count}
         )
-        return reply(request, Confirmed(deliveries=count))
+        return reply(request, DeliveriesMoved(deliveries=count))
 
     async def _integration_row(self, one: Integration) -> IntegrationRow:
         return _integration(one, (await self.centre.integrations.deliveries()).get(one.name, {}))

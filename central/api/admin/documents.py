@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.api.admin.part import PAGING, Part, after_number, choice, next_of, page_of, who
 from central.api.admin.shapes import (
@@ -83,7 +84,7 @@ class DocumentsApi(Part):
         "GET",
         "/v1/admin/documents/{id}",
         auth=Auth.READ,
-        summary="A document by its doc_id, or by the reference printed on the receipt",
+        summary="A document by its doc_id, its number at the centre, or the reference printed on the receipt",
         reply=DocumentDetail,
     )
     async def show_document(self, request: web.Request) -> web.StreamResponse:
@@ -127,7 +128,9 @@ class DocumentsApi(Part):
         )
         return reply(request, detail)
 
-    async def _find(self, connection: Any, asked: str) -> list[int]:
+    async def _find(self, connection: AsyncConnection, asked: str) -> list[int]:
+        if asked.isascii() and asked.isdigit() and len(asked) <= 18:
+            return [int(asked)] if await rows.document_exists(connection, int(asked)) else []
         if printed := _REFERENCE.match(asked):
             # 50 bits: six bytes and the first two bits of the seventh.
             prefix = base64.b32decode(printed[1] + "======")[:6]
@@ -141,7 +144,7 @@ class DocumentsApi(Part):
             raise BadInput(
                 f'"{asked}" is neither a doc_id nor a printed reference',
                 hint="a doc_id has 36 characters, a reference looks like ABCDEFGHIJ-123; "
-                "for a number use `documents list --number`",
+                "a receipt's number is found by `documents list --number`",
             ) from None
         doc_nos = await rows.document_numbers(connection, doc_id.bytes)
         if not doc_nos:
@@ -259,6 +262,11 @@ class DocumentsApi(Part):
             correction=Correction(values=repair.set, payload=repair.payload),
             who=who(request),
         )
+        if done.tried == 0:
+            chosen = f'for "{repair.reason}"' if repair.reason is not None else "under these doc_ids"
+            raise NotFound(
+                f"no document is parked {chosen}", hint="`counterflow-central parked list` shows the reasons"
+            )
         if done.applied:
             self.centre.applier.applied.set()
         await self.note(

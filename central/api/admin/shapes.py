@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.documents.fields import Code, CurrencyCode, DocId, Name, Text
+from shared.documents.fields import Code, DocId, Name, Text
 from shared.ids import CODE_PATTERN
 
 DAY_S = 86_400
@@ -23,8 +23,10 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _code_field(description: str = "") -> Any:
-    return Field(pattern=CODE_PATTERN, description=description)
+def _code_field(default: Any = ..., description: str = "") -> Any:
+    # Told in the schema, checked in words by `shared.ids.check_code` where the code is used.
+    schema: dict[str, Any] = {"pattern": CODE_PATTERN} if default is ... else {}
+    return Field(default, max_length=200, description=description, json_schema_extra=schema)
 
 
 # ---- stores and groups ----
@@ -34,8 +36,8 @@ class NewStore(Shape):
     code: str = _code_field()
     name: Name = ""
     zone: str = Field(max_length=60, description="IANA time zone, e.g. Asia/Tashkent")
-    currency: CurrencyCode
-    price_list: str | None = Field(None, pattern=CODE_PATTERN)
+    currency: str = Field(max_length=200, json_schema_extra={"pattern": "^[A-Z]{3}$"})
+    price_list: str | None = _code_field(None)
 
 
 class StoreChanges(Shape):
@@ -43,8 +45,8 @@ class StoreChanges(Shape):
 
     name: Name | None = None
     zone: str | None = Field(None, max_length=60)
-    currency: CurrencyCode | None = None
-    price_list: str | None = Field(None, pattern=CODE_PATTERN, description="null takes the price list away")
+    currency: str | None = Field(None, max_length=200)
+    price_list: str | None = _code_field(None, "null takes the price list away")
 
 
 class StoreRow(Shape):
@@ -62,7 +64,7 @@ class NewGroup(Shape):
     priority: int = Field(
         0, ge=-1_000_000, le=1_000_000, description="where two groups differ, the higher one wins"
     )
-    price_list: str | None = Field(None, pattern=CODE_PATTERN)
+    price_list: str | None = _code_field(None)
 
 
 class GroupChanges(Shape):
@@ -70,7 +72,7 @@ class GroupChanges(Shape):
 
     name: Name | None = None
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
-    price_list: str | None = Field(None, pattern=CODE_PATTERN, description="null takes the price list away")
+    price_list: str | None = _code_field(None, "null takes the price list away")
 
 
 class GroupRow(Shape):
@@ -412,11 +414,11 @@ class RetryDeliveries(Shape):
     reason: str | None = Field(None, description="only those that were refused for this reason")
 
 
-class Confirm(Shape):
+class BatchOutcome(Shape):
     arrived: bool
 
 
-class Confirmed(Shape):
+class DeliveriesMoved(Shape):
     deliveries: int
 
 
