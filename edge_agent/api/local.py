@@ -19,7 +19,7 @@ import shared.sqlite
 from edge_agent.api.auth import Guard
 from edge_agent.db.journal import Journal
 from edge_agent.intake.accept import Intake
-from shared.canonical import canonical
+from shared.canonical import canonical, parse_object
 from shared.errors import BadInput, CounterflowError, NotFound, TooLarge
 from shared.ids import parse_doc_id
 from shared.journal import DOCUMENT_MAX_BYTES
@@ -91,6 +91,12 @@ class LocalApi:
             )
         body = await request.read()
         key = request.headers.get("Idempotency-Key")
+        if key is None and not parse_object(body, "the submission").get("doc_id"):
+            raise BadInput(
+                "neither an Idempotency-Key nor a doc_id came: after a lost answer the sale would be doubled",
+                hint="draw a UUID with the receipt, send it as Idempotency-Key, keep it until the answer is there",
+                code="idempotency-key-missing",
+            )
         accepted, repeated = await self._intake.accept(body, idempotency_key=key, source="api")
         return web.Response(
             body=canonical(accepted.model_dump()), status=200 if repeated else 201, headers=_JSON

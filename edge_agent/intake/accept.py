@@ -123,12 +123,6 @@ class Intake:
                     code="unknown-kind",
                 )
             model.model_validate(body["payload"])
-            if idempotency_key is None and submission.doc_id is None:
-                raise BadInput(
-                    "the submission has neither a doc_id nor an Idempotency-Key: a lost answer would double the sale",
-                    hint="draw a UUID with the receipt, send it as Idempotency-Key, keep it until the answer is there",
-                    code="idempotency-key-missing",
-                )
         except pydantic.ValidationError as error:
             raise _without_cards(from_validation(error, "the submission")) from None
         payload_value = body["payload"]

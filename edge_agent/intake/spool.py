@@ -196,8 +196,8 @@ class Spool:
             target = _free_name(target, digest)
         lines = len(outcome.bad) + outcome.accepted + outcome.repeated
         reasons = [
-            f"{len(outcome.bad)} of {lines} lines of {name} were not taken and stand in {target.name}; the others were. "
-            "Correct them there and move that file to in/.",
+            f"{len(outcome.bad)} of {lines} lines of {name} were not taken and stand in {target.name}; the "
+            "others were. Correct them there and move that file to in/.",
             *(f"line {item.line} of {name}: {reason}" for item, reason in outcome.bad),
         ]
         self._explain(target, "\n".join(reasons))
