@@ -91,7 +91,14 @@ class StationStatus:
                 for epoch in await self._journal.epochs()
             ],
             "scopes": [
-                {"scope": name, "seq": scope.seq, "count": scope.count, "rank": scope.rank}
+                {
+                    "scope": name,
+                    "gen": scope.gen,
+                    "seq": scope.seq,
+                    "count": scope.count,
+                    "digest": scope.digest,
+                    "rank": scope.rank,
+                }
                 for name, scope in sorted(
                     (await self._catalog.scopes()).items(), key=lambda item: item[1].rank
                 )

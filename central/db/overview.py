@@ -40,6 +40,7 @@ from central.db.tables import (
     pending,
     repairs,
     scopes,
+    snapshots,
     stations,
     stores,
     waiting,
@@ -343,8 +344,15 @@ async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:
 
 
 async def scope_heads(connection: AsyncConnection) -> Sequence[AnyRow]:
-    statement = select(scopes.c.scope, scopes.c.head, scopes.c.count.label("rows")).order_by(scopes.c.scope)
-    return (await connection.execute(statement)).all()
+    """Every scope as it is offered, with the seq of its newest snapshot (null without one)."""
+    newest = (
+        select(func.max(snapshots.c.seq))
+        .where(snapshots.c.scope_no == scopes.c.scope_no, snapshots.c.gen == scopes.c.gen)
+        .scalar_subquery()
+        .label("snapshot_seq")
+    )
+    columns = (scopes.c.scope, scopes.c.gen, scopes.c.head, scopes.c.count.label("rows"), scopes.c.digest)
+    return (await connection.execute(select(*columns, newest).order_by(scopes.c.scope))).all()
 
 
 # ---- day totals ----

@@ -56,7 +56,7 @@ class Facts:
     now_ms: int
     stations: Sequence[StationFacts]
     integrations: Sequence[IntegrationFacts]
-    scopes: Sequence[tuple[str, int, int]]  # scope, head, rows
+    scopes: Sequence[AnyRow]  # scope, gen, head, rows, digest, snapshot_seq
     documents: int
     pending: int
     oldest_pending_s: int
@@ -75,7 +75,7 @@ async def collect(database: Database) -> Facts:
             now_ms=now_ms,
             stations=[_station(row) for row in await rows.stations_for_status(connection)],
             integrations=_integrations(await rows.deliveries_open(connection)),
-            scopes=[(row.scope, row.head, row.rows) for row in await rows.scope_heads(connection)],
+            scopes=await rows.scope_heads(connection),
             documents=await rows.stored_documents(connection),
             pending=counts["pending"],
             oldest_pending_s=max(0, (now_ms - oldest_ms) // 1_000) if oldest_ms is not None else 0,

@@ -162,8 +162,7 @@ class Story:
         return lines >= self.total
 
     async def offered(self) -> dict[str, tuple[int, str]]:
-        status = await self.chain.admin("GET", "/scopes")
-        return {scope["scope"]: (scope["count"], scope["digest"]) for scope in status["items"]}
+        return {name: (scope["rows"], scope["digest"]) for name, scope in (await self.chain.scopes()).items()}
 
     async def digest_of_each(self) -> dict[str, bool]:
         offered = await self.offered()
@@ -184,7 +183,8 @@ class Story:
         for row in (await self.chain.admin("GET", "/totals"))["items"]:
             cell = (row["station"], row["type"])
             have = totals.get(cell, balance.Sum())
-            totals[cell] = balance.Sum(have.count + row["count"], have.amount_minor + row["amount_minor"])
+            count, amount_minor = row["centre_count"], row["centre_minor"]
+            totals[cell] = balance.Sum(have.count + count, have.amount_minor + amount_minor)
         return totals
 
     async def compare(self) -> Outcome:

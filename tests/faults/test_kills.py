@@ -76,7 +76,7 @@ async def test_an_agent_that_dies_while_it_copies_a_snapshot_has_the_whole_catal
     await chain.until("the prices are on the station", loaded)
 
     async def offered() -> bool:
-        return any(scope.get("snapshot") for scope in (await chain.admin("GET", "/scopes"))["items"])
+        return any(scope["snapshot_seq"] for scope in (await chain.scopes()).values())
 
     await chain.until("a snapshot is offered", offered)
     async with Seller(station) as seller:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from shared.documents import KINDS
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ROOT, Process, free_port, python
 from tests.support.proxy import FaultProxy
@@ -229,6 +230,7 @@ class Chain:
                 "name": "erp",
                 "connector": "drop_folder",
                 "settings": {"folder": str(self.drop), "settle_s": 0.2},
+                "kinds": list(KINDS),
             },
         )
 
@@ -286,6 +288,10 @@ class Chain:
                 raise ChainFailed(f"{told}: not within {deadline_s:.0f} s\n{tails}")
             await asyncio.sleep(POLL_S)
         return time.monotonic() - start
+
+    async def scopes(self) -> dict[str, dict[str, Any]]:
+        """What the centre offers, by scope."""
+        return {scope["scope"]: scope for scope in (await self.admin("GET", "/status"))["scopes"]}
 
     async def backlog_is_empty(self) -> bool:
         return all([(await station.get("/v1/station"))["backlog"] == 0 for station in self.stations])

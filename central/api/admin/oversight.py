@@ -186,6 +186,16 @@ def _status(facts: Facts, centre_id: str, is_sqlite: bool) -> Status:
             )
             for one in facts.integrations
         ],
-        scopes=[ScopeHead(scope=scope, head=head, rows=count) for scope, head, count in facts.scopes],
+        scopes=[
+            ScopeHead(
+                scope=row.scope,
+                gen=row.gen.hex(),
+                head=row.head,
+                rows=row.rows,
+                digest=row.digest.hex(),
+                snapshot_seq=row.snapshot_seq,
+            )
+            for row in facts.scopes
+        ],
         attention=attention(facts),
     )

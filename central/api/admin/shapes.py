@@ -539,8 +539,11 @@ class IntegrationStatus(Shape):
 
 class ScopeHead(Shape):
     scope: str
+    gen: str
     head: int
     rows: int
+    digest: str = Field(description="of the live rows; a station's is equal when its rows are")
+    snapshot_seq: int | None = Field(description="of the newest snapshot on offer")
 
 
 class StationCounts(Shape):
