@@ -45,10 +45,15 @@ class OwnedConnection:
         """
         if not shared.sqlite.is_safe():
             have = ".".join(map(str, shared.sqlite.version()))
-            raise ConfigError(f"SQLite {have} can lose commits in WAL mode", hint="install pysqlite3 >= 0.6.1")
+            raise ConfigError(
+                f"SQLite {have} can lose commits in WAL mode", hint="install pysqlite3 >= 0.6.1"
+            )
         with stated(path):
             aio = await aiosqlite.connect(
-                uri(path, "ro" if read_only else "rwc"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
+                uri(path, "ro" if read_only else "rwc"),
+                uri=True,
+                isolation_level=None,
+                timeout=BUSY_TIMEOUT_S,
             )
         owned = cls(aio, path)
         try:
@@ -86,6 +91,7 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     connection.execute("PRAGMA journal_size_limit = 33554432")
+    connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA cell_size_check = ON")
 
 
@@ -115,7 +121,9 @@ def as_ours(error: sqlite3.Error, path: Path) -> CounterflowError:
     """What an error of SQLite means to the one who meets it."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return DamagedData(f"{path.name} is damaged: {error}", hint="`counterflow-agent verify` tells what is left")
+        return DamagedData(
+            f"{path.name} is damaged: {error}", hint="`counterflow-agent verify` tells what is left"
+        )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Busy(f"another process writes to {path.name}", hint="only one agent may run for a data folder")
     if name.startswith("SQLITE_FULL"):
