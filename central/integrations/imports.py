@@ -17,14 +17,14 @@ from itertools import islice
 from typing import Any, Protocol
 
 from central.catalog.publish import Complete, PublishResult
-from central.catalog.rows import read_key, read_row
+from central.catalog.rows import read_row
 from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
 from central.db import integrations as table
 from central.db import leases
 from central.db.database import Database
+from central.integrations.keys import key_fields_of, key_of
 from central.integrations.registry import Integration, Integrations
 from shared.catalog.changes import Change
-from shared.catalog.entities import ENTITIES
 from shared.clock import Clock, rfc3339
 from shared.errors import BadInput
 
@@ -68,33 +68,44 @@ class _Progress:
     seqs: dict[str, list[int]] = field(default_factory=dict)
     keyless: bool = False
 
-    def reject(self, line: int, key: str | None, why: str) -> None:
-        self.rejected += 1
-        if len(self.errors) < ERRORS_KEPT:
-            self.errors.append({"line": line, "key": key, "why": why})
-
     def read(self, part: Sequence[SourceRow]) -> None:
         """Check rows; blocks for a while, so it is called outside the event loop."""
-        entity = ENTITIES[self.about.entity]
-        complete = self.about.mode == "complete"
         for row in part:
             self.rows += 1
             values = _with_scope(row.values or {}, self.about)
-            key = read_key(entity, values)
-            if complete and key is not None:
-                self.keys.add(key)
             try:
                 if row.why:
                     raise BadInput(row.why)
                 _check_scope(values, self.about)
-                scope, change = read_row(entity.name, values, self.about.scope, deleted=row.deleted)
+                if row.deleted:
+                    values |= key_fields_of(self.about.entity, values) or {}
+                scope, change = read_row(self.about.entity, values, self.about.scope, deleted=row.deleted)
             except BadInput as error:
-                self.keyless |= key is None
-                self.reject(row.line, key, str(error).removeprefix(f"{entity.name}: "))
+                key = key_of(self.about.entity, values)
+                if key is None:
+                    self.keyless = True
+                else:
+                    self._seen(key)
+                self._reject(row.line, key, str(error).removeprefix(f"{self.about.entity}: "))
                 continue
+            self._seen(change.key)
             self.accepted += 1
             self.held += 1
             self.changes.setdefault(scope, []).append(change)
+
+    def cut(self, why: str) -> None:
+        """The list cannot be read any further; what it would have held is not known."""
+        self.keyless = True
+        self._reject(0, None, f"{why}; the list was not read any further")
+
+    def _seen(self, key: str) -> None:
+        if self.about.mode == "complete":
+            self.keys.add(key)
+
+    def _reject(self, line: int, key: str | None, why: str) -> None:
+        self.rejected += 1
+        if len(self.errors) < ERRORS_KEPT:
+            self.errors.append({"line": line, "key": key, "why": why})
 
 
 class FileImports:
@@ -215,8 +226,7 @@ class FileImports:
             except BadInput as error:
                 if whole or not progress.accepted:
                     return str(error)
-                progress.reject(0, None, f"{error}; the list was not read any further")
-                progress.keyless = True
+                progress.cut(str(error))
                 break
             if not part:
                 break

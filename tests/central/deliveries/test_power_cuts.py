@@ -140,6 +140,12 @@ async def test_power_cuts_in_every_life_are_survived(centre: Centre, monkeypatch
     assert Counter(centre.read()) == Counter({f"erp:{one.doc_id}:document": 1 for one in sales(20)})
 
 
+def restore(backup: Path, file: Path) -> None:
+    for left_over in file.parent.glob(f"{file.name}*"):
+        left_over.unlink()
+    shutil.copy(backup, file)
+
+
 @pytest.mark.parametrize("reader", ["slow", "quick"])
 async def test_a_centre_restored_from_a_backup_delivers_only_what_it_had_not(
     tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
@@ -162,9 +168,7 @@ async def test_a_centre_restored_from_a_backup_delivers_only_what_it_had_not(
     if reader == "quick":
         centre.take_files()
     await centre.database.close()
-    for left_over in tmp_path.glob("central.db*"):
-        left_over.unlink()
-    shutil.copy(tmp_path / "backup.db", file)
+    restore(tmp_path / "backup.db", file)
 
     # The stations send again what the restored centre lacks, in another order.
     centre.database = PoweredDatabase(f"sqlite+aiosqlite:///{file}", clock)
