@@ -42,7 +42,7 @@ class Reports:
                 )
                 for station_no, (sent, report) in reports.items()
             }
-            await db.store(connection, rows, at_ms)
+            await db.store(self._database, connection, rows, at_ms)
             return at_ms
 
         return dict.fromkeys(reports, await self._database.run(work))

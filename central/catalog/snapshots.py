@@ -105,10 +105,10 @@ class Snapshots:
                 return None
             sha256, size = await asyncio.to_thread(_measure, part)
             stored = Stored(sha256, state.scope_no, state.gen, state.head, size, self._clock.now_ms())
+            await self._store(stored, part)
             await asyncio.to_thread(part.replace, self._path(sha256))
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
-        await self._store(stored)
         logger.info(
             "snapshot_built",
             extra={"scope": scope, "seq": state.head, "rows": state.digest.count, "bytes": size},
@@ -144,12 +144,14 @@ class Snapshots:
                 state.scope_no: state
                 for state, _ in (await station_scopes.scope_offers(self._database, connection)).values()
             }
-        for one in replaced(stored, scopes, now_ms - GRACE_MS):
+        old = replaced(stored, scopes, now_ms - GRACE_MS)
+        for one in old:
             await self._database.run(partial(self._drop, stored=one, scope=scopes[one.scope_no].scope))
         await self._database.run(
             lambda connection: db.forget_publications(connection, now_ms - PUBLICATIONS_FOR_MS)
         )
-        await asyncio.to_thread(self._sweep, {self._path(one.sha256).name for one in stored})
+        kept = {self._path(one.sha256).name for one in stored if one not in old}
+        await asyncio.to_thread(self._sweep, kept, now_ms - GRACE_MS)
 
     async def _wanted(self) -> list[str]:
         async with self._database.read() as connection:
@@ -186,10 +188,9 @@ class Snapshots:
                 await asyncio.to_thread(file.close)
         return state
 
-    async def _store(self, stored: Stored) -> None:
+    async def _store(self, stored: Stored, path: Path) -> None:
         """Keep the file's bytes in the database, in many short transactions: tills are selling meanwhile."""
         await self._database.run(lambda connection: db.begin_store(connection, stored))
-        path = self._path(stored.sha256)
         for part in range(-(-stored.bytes // PART_BYTES)):
             data = await asyncio.to_thread(_read_part, path, part)
             await self._database.run(partial(db.store_part, sha256=stored.sha256, part=part, data=data))
@@ -244,12 +245,13 @@ class Snapshots:
     def _path(self, sha256: bytes) -> Path:
         return self._folder / f"{sha256.hex()}.db"
 
-    def _sweep(self, known: Collection[str]) -> None:
-        """Delete files whose snapshots are no longer stored."""
-        for path in self._folder.glob("*.db"):
-            if path.name not in known:
-                # On Windows a file that is being sent cannot be deleted; the next sweep does it.
-                with contextlib.suppress(OSError):
+    def _sweep(self, kept: Collection[str], before_ms: int) -> None:
+        """Delete files whose snapshots are no longer stored, and what a process that died left half-written."""
+        for path in self._folder.glob("*.*"):
+            # On Windows a file that is being sent cannot be deleted; the next sweep does it.
+            with contextlib.suppress(OSError):
+                abandoned = path.suffix == ".part" and path.stat().st_mtime * 1000 < before_ms
+                if abandoned or (path.suffix == ".db" and path.name not in kept):
                     path.unlink()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.catalog import one_of
 from central.db.database import Database
 from central.db.tables import publications, stations
+from shared.canonical import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +26,37 @@ class StationRow:
     created_ms: int
 
 
+# Locked in the one order that all keep who lock many stations. SQLite has one writer and locks no rows.
+_REACHED = {
+    "sqlite": "SELECT station_no, reached FROM stations WHERE station_no IN (SELECT value FROM json_each(?))",
+    "postgresql": """SELECT station_no, reached FROM stations WHERE station_no IN (SELECT unnest($1::bigint[]))
+                     ORDER BY station_no FOR UPDATE""",
+}
+_STORE = {
+    "sqlite": """UPDATE stations SET report = ?1, reached = ?2, report_ms = ?3, last_seen_ms = ?3
+                 WHERE station_no = ?4""",
+    "postgresql": """UPDATE stations SET report = $1, reached = $2, report_ms = $3, last_seen_ms = $3
+                     WHERE station_no = $4""",
+}
+
+
 async def reached(
     database: Database, connection: AsyncConnection, station_nos: Collection[int]
 ) -> dict[int, bytes | None]:
-    """What the stations had reached by their last reports.
-
-    Their rows stay locked, in the one order that all keep who lock many.
-    """
-    query = select(stations.c.station_no, stations.c.reached).where(
-        one_of(database, stations.c.station_no, station_nos)
-    )
-    locked = query.order_by(stations.c.station_no).with_for_update()
-    return {row[0]: row[1] for row in await connection.execute(locked)}
+    """What the stations had reached by their last reports; their rows stay locked."""
+    listed = canonical(list(station_nos)).decode() if database.is_sqlite else list(station_nos)
+    (rows,) = await database.script(connection, [(_REACHED[connection.dialect.name], [listed])])
+    return {row[0]: row[1] for row in rows}
 
 
-_STORE = (
-    update(stations)
-    .where(stations.c.station_no == bindparam("station"))
-    .values(
-        report=bindparam("sent"),
-        reached=bindparam("now_reached"),
-        report_ms=bindparam("at_ms"),
-        last_seen_ms=bindparam("at_ms"),
-    )
-)
-
-
-async def store(connection: AsyncConnection, reports: Mapping[int, tuple[bytes, bytes]], at_ms: int) -> None:
+async def store(
+    database: Database, connection: AsyncConnection, reports: Mapping[int, tuple[bytes, bytes]], at_ms: int
+) -> None:
     """Keep the reports as sent, with what they reached: station -> (report, reached)."""
-    values = [
-        {"station": station_no, "sent": sent, "now_reached": now_reached, "at_ms": at_ms}
-        for station_no, (sent, now_reached) in sorted(reports.items())
+    rows = [
+        (sent, now_reached, at_ms, station_no) for station_no, (sent, now_reached) in sorted(reports.items())
     ]
-    await connection.execute(_STORE, values)
+    await database.store(connection, [], [(_STORE[connection.dialect.name], rows)])
 
 
 async def station_rows(connection: AsyncConnection) -> list[StationRow]:

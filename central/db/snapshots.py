@@ -93,9 +93,11 @@ async def live_rows(
 
 
 async def begin_store(connection: AsyncConnection, stored: Stored) -> None:
-    """Announce a snapshot whose parts follow; what an earlier attempt left of it is dropped."""
-    await connection.execute(delete(snapshot_parts).where(snapshot_parts.c.sha256 == stored.sha256))
-    await connection.execute(delete(snapshots).where(snapshots.c.sha256 == stored.sha256))
+    """Announce a snapshot whose parts follow; what an attempt that died left of the scope's is dropped."""
+    unfinished = (snapshots.c.scope_no == stored.scope_no) & (snapshots.c.built_ms == 0)
+    left = (await connection.execute(select(snapshots.c.sha256).where(unfinished))).scalars().all()
+    for sha256 in {*left, stored.sha256}:
+        await drop(connection, sha256)
     values = {
         "sha256": stored.sha256,
         "scope_no": stored.scope_no,

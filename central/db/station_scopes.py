@@ -5,16 +5,16 @@ Each function answers for many stations at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.catalog import ScopeState, one_of, state_of
+from central.db.catalog import ScopeState, state_of
 from central.db.database import Database
-from central.db.tables import bodies, epochs, journal, pending, scopes, stations
+from central.db.tables import scopes, stations
 from shared.canonical import canonical
 from shared.catalog.scopes import Membership
 
@@ -53,6 +53,15 @@ FROM scopes
 LEFT JOIN snapshots ON snapshots.scope_no = scopes.scope_no AND snapshots.gen = scopes.gen AND snapshots.built_ms > 0
 """
 _NEWEST_LAST = "ORDER BY snapshots.seq, snapshots.built_ms"
+_EPOCHS = "SELECT station_no, epoch_no, epoch, last, updated_ms FROM epochs"
+# CROSS JOIN keeps SQLite to this order: nearly always nothing is pending, and bodies are many.
+_BUSY = (
+    "SELECT DISTINCT bodies.station_no FROM pending CROSS JOIN bodies WHERE bodies.doc_no = pending.doc_no"
+)
+_FIRST_NEW = """
+SELECT journal.epoch_no, min(journal.seq) FROM journal CROSS JOIN pending
+WHERE pending.doc_no = journal.doc_no
+"""
 
 
 async def members(
@@ -73,12 +82,14 @@ def _listed(database: Database, kind: str) -> str:
     return "(SELECT value FROM json_each(?))" if database.is_sqlite else f"(SELECT unnest($1::{kind}[]))"
 
 
+def _these(database: Database, values: Collection[int | str]) -> list[Any]:
+    return [canonical(list(values)).decode() if database.is_sqlite else list(values)]
+
+
 async def _read(
     database: Database, connection: AsyncConnection, statement: str, these: Collection[int | str] | None
 ) -> list[Any]:
-    values: list[Any] = []
-    if these is not None:
-        values = [canonical(list(these)).decode() if database.is_sqlite else list(these)]
+    values = _these(database, these) if these is not None else []
     return (await database.script(connection, [(statement, values)]))[0]
 
 
@@ -105,42 +116,26 @@ async def settled(
     database: Database, connection: AsyncConnection, station_nos: Collection[int], since_ms: int
 ) -> dict[int, dict[str, int]]:
     """Per station and epoch (those that moved since *since_ms*) the seq up to which no document is still new."""
-    query = select(epochs.c.station_no, epochs.c.epoch_no, epochs.c.epoch, epochs.c.last).where(
-        one_of(database, epochs.c.station_no, station_nos), epochs.c.updated_ms >= since_ms
+    these, listed = _these(database, station_nos), _listed(database, "bigint")
+    moved, busy = await database.script(
+        connection,
+        [
+            (f"{_EPOCHS} WHERE station_no IN {listed}", these),
+            (f"{_BUSY} AND bodies.station_no IN {listed}", these),
+        ],
     )
-    rows = (await connection.execute(query)).all()
-    first_new = await _first_new(database, connection, station_nos, [(row[0], row[1]) for row in rows])
+    new_in = {row[0] for row in busy}
+    epoch_nos = [row[1] for row in moved if row[0] in new_in and row[4] >= since_ms]
+    first_new: dict[int, int] = {}
+    if epoch_nos:
+        statement = f"{_FIRST_NEW} AND journal.epoch_no IN {listed} GROUP BY journal.epoch_no"
+        rows = await _read(database, connection, statement, epoch_nos)
+        first_new = {row[0]: row[1] for row in rows}
     found: dict[int, dict[str, int]] = {station_no: {} for station_no in station_nos}
-    for station_no, epoch_no, epoch, last in rows:
-        found[station_no][epoch.hex()] = first_new.get(epoch_no, last + 1) - 1
+    for station_no, epoch_no, epoch, last, updated_ms in moved:
+        if updated_ms >= since_ms:
+            found[station_no][epoch.hex()] = first_new.get(epoch_no, last + 1) - 1
     return found
-
-
-async def _first_new(
-    database: Database,
-    connection: AsyncConnection,
-    station_nos: Collection[int],
-    station_epochs: list[tuple[int, int]],
-) -> Mapping[int, int]:
-    """Per epoch the first seq whose document is still pending."""
-    # Nearly always nothing is pending, or little: start from there, and look at the journals of those stations only.
-    owners = (
-        select(bodies.c.station_no)
-        .join(pending, pending.c.doc_no == bodies.c.doc_no)
-        .where(one_of(database, bodies.c.station_no, station_nos))
-        .distinct()
-    )
-    busy = set((await connection.execute(owners)).scalars())
-    epoch_nos = [epoch_no for station_no, epoch_no in station_epochs if station_no in busy]
-    if not epoch_nos:
-        return {}
-    query = (
-        select(journal.c.epoch_no, func.min(journal.c.seq))
-        .join(pending, pending.c.doc_no == journal.c.doc_no)
-        .where(one_of(database, journal.c.epoch_no, epoch_nos))
-        .group_by(journal.c.epoch_no)
-    )
-    return {row[0]: row[1] for row in await connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, insert, select, update
 
+from central.db import tables
 from central.db.database import Database
 from central.db.tables import consumers, groups, station_groups, stations, stores
 from shared.canonical import canonical
@@ -119,6 +120,44 @@ class Chain:
                 await connection.execute(select(stations.c[name]).where(stations.c.station_no == station_no))
             ).scalar_one()
 
+    async def journal(
+        self, station_no: int, epoch: bytes, *, documents: int, pending: Sequence[int], updated_ms: int
+    ) -> None:
+        """An epoch of so many documents, of which those at the seqs in *pending* are still new."""
+        values = {
+            "station_no": station_no,
+            "epoch": epoch,
+            "last": documents,
+            "head": b"",
+            "safe_seq": 0,
+            "safe_head": b"",
+            "was_current": False,
+            "last_number": 0,
+            "created_ms": 0,
+            "updated_ms": updated_ms,
+        }
+        async with self.database.write() as connection:
+            made = await connection.execute(
+                insert(tables.epochs).values(values).returning(tables.epochs.c.epoch_no)
+            )
+            epoch_no = int(made.scalar_one())
+            for seq in range(1, documents + 1):
+                doc_no = epoch_no * 1_000 + seq
+                body = {
+                    "doc_no": doc_no,
+                    "station_no": station_no,
+                    "received_ms": 0,
+                    "damaged": False,
+                    "header": b"",
+                    "payload": b"",
+                }
+                await connection.execute(insert(tables.bodies).values(body))
+                await connection.execute(
+                    insert(tables.journal).values(epoch_no=epoch_no, seq=seq, doc_no=doc_no, head=b"")
+                )
+                if seq in pending:
+                    await connection.execute(insert(tables.pending).values(doc_no=doc_no))
+
     async def consumer(self, name: str, store_no: int, group_codes: Sequence[str] = ()) -> None:
         values = {
             "consumer": name,
@@ -128,6 +167,13 @@ class Chain:
         }
         async with self.database.write() as connection:
             await connection.execute(insert(consumers).values(values))
+
+    async def set_groups(self, consumer: str, group_codes: Sequence[str]) -> None:
+        named = canonical(list(group_codes)).decode()
+        async with self.database.write() as connection:
+            await connection.execute(
+                update(consumers).where(consumers.c.consumer == consumer).values(groups=named)
+            )
 
 
 class Shelf:
