@@ -147,9 +147,12 @@ async def running(centre: Centre) -> AsyncIterator[Sequence[asyncio.Task[None]]]
     try:
         yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = set(tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            # Again if need be: a cancellation that meets a rollback may be used up by it.
+            _, left = await asyncio.wait(left, timeout=STOP_GRACE_S)
 
 
 async def listen(app: web.Application, config: Config) -> tuple[web.AppRunner, int]:

@@ -254,6 +254,8 @@ def _sqlite_engine(url: str, *, writer: bool) -> AsyncEngine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA cache_size=-65536")
+        # A checkpoint syncs the database once more; every 16 MB of documents is often enough.
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.execute("PRAGMA busy_timeout=30000")
         if not writer:
             cursor.execute("PRAGMA query_only=ON")

@@ -74,20 +74,21 @@ def plan(batch: Sequence[Ready], applied: Collection[bytes], targets: Targets, n
         applied: those of the batch's references that are applied already.
     """
     new = db.NewRows()
-    satisfied = {doc_id.hex() for doc_id in applied}
+    satisfied = set(applied)
+    refers = any(ready.refs for ready in batch)
     for ready in batch:
-        refs = [ref.hex() for ref in ready.refs]
-        decision = decide_apply(*ready.known, refs, satisfied)
+        decision = decide_apply(*ready.known, ready.refs, satisfied)
         if decision is Apply.WAIT_SCHEMA:
             new.waiting.append((ready.doc_no, decision.value, None, now_ms))
         elif isinstance(ready.rows, Unfit):
             new.parked.append(_parked(ready.doc_no, ready.rows.reason, ready.rows.what, now_ms))
         elif decision is Apply.WAIT_REFERENCE:
-            missing = next(ref for ref in ready.refs if ref.hex() not in satisfied)
+            missing = next(ref for ref in ready.refs if ref not in satisfied)
             new.waiting.append((ready.doc_no, decision.value, missing, now_ms))
         else:
             add_rows(new, ready, targets)
-            satisfied.add(ready.doc_id.replace("-", ""))
+            if refers:
+                satisfied.add(doc_id_of(ready))
     return new
 
 
@@ -116,7 +117,9 @@ class Applier:
         self._targets = targets
         self._ready: dict[int, Ready] = {}
         self._arrived: list[Stored] = []
+        self._taken_to = 0
         self._look_for_waiting = True
+        self._looked_ms = 0
         self.wake = asyncio.Event()
         self.applied = asyncio.Event()
         """Set after each batch; who reads it clears it."""
@@ -129,24 +132,29 @@ class Applier:
 
     async def run(self) -> None:
         """Apply what there is, for ever; errors of the database are waited out."""
-        newer_build = True
+        newer_build, look = True, True
         while True:
-            self.wake.clear()
             try:
                 if newer_build:
                     await self._recheck_schema()
                     newer_build = False
-                count = await self.apply_batch()
-                if count == 0 and self._look_for_waiting:
-                    count = await self.recheck_waiting()
+                self._make_ready()
+                # Without anything ready only a look at the table is worth a transaction: what intake commits now is
+                # handed over a moment later, and would be read from the database for nothing.
+                count = await self.apply_batch() if self._ready or look else 0
+                look = count == BATCH_MAX
+                if self._waiting_due():
+                    look |= bool(await self.recheck_waiting())
             except Exception:
                 logger.exception("apply_failed")
                 await self._clock.sleep(RETRY_S)
+                look = True
                 continue
-            if count == 0:
-                await self._pause()
+            if not (self._ready or self._arrived or look):
+                look = await self._pause()
 
-    async def _pause(self) -> None:
+    async def _pause(self) -> bool:
+        """Wait for a tick or a wake-up; returns whether to look for documents that were not handed over."""
         sleep = asyncio.ensure_future(self._clock.sleep(TICK_S))
         wake = asyncio.ensure_future(self.wake.wait())
         try:
@@ -154,6 +162,15 @@ class Applier:
         finally:
             sleep.cancel()
             wake.cancel()
+        self.wake.clear()
+        return not self._arrived
+
+    def _waiting_due(self) -> bool:
+        now_ms = self._clock.tick_ms()
+        if not self._look_for_waiting or now_ms - self._looked_ms < TICK_S * 1_000:
+            return False
+        self._looked_ms = now_ms
+        return True
 
     async def drain(self) -> int:
         """Apply until nothing more can be; returns how many documents were looked at."""
@@ -191,37 +208,42 @@ class Applier:
 
     def _make_ready(self) -> None:
         arrived, self._arrived = self._arrived, []
-        if len(self._ready) > READY_MAX:  # another node took them
-            self._ready.clear()
         for stored in arrived:
-            self._ready[stored.doc_no] = make_ready(
-                stored.doc_no, stored.station_no, stored.header, stored.payload_bytes
-            )
+            if stored.doc_no > self._taken_to:  # else it was taken, and read, before it was handed over
+                self._ready[stored.doc_no] = make_ready(
+                    stored.doc_no, stored.station_no, stored.header, stored.payload_bytes
+                )
 
     async def _take(self, connection: AsyncConnection) -> tuple[list[Ready], set[bytes], int]:
-        doc_nos = await db.take_pending(self._database, connection, BATCH_MAX)
+        # The oldest are those that were handed over, unless a node was away: take no more than are ready.
+        limit = min(len(self._ready), BATCH_MAX) or BATCH_MAX
+        doc_nos = await db.take_pending(self._database, connection, limit)
+        ready = {doc_no: self._ready.pop(doc_no) for doc_no in doc_nos if doc_no in self._ready}
+        if len(doc_nos) < limit:
+            self._ready.clear()  # another node has taken them
         if not doc_nos:
             return [], set(), 0
-        absent = [doc_no for doc_no in doc_nos if doc_no not in self._ready]
+        self._taken_to = max(self._taken_to, doc_nos[-1])
+        absent = [doc_no for doc_no in doc_nos if doc_no not in ready]
         if absent:
-            await self.load(connection, absent)
-        batch = [self._ready[doc_no] for doc_no in doc_nos]
-        refs = {ref for ready in batch for ref in ready.refs}
+            ready |= await self._load(connection, absent)
+        batch = [ready[doc_no] for doc_no in doc_nos]
+        refs = {ref for one in batch for ref in one.refs}
         applied = await db.applied_ids(connection, refs) if refs else set()
         return batch, applied, await self._database.now_ms(connection)
 
-    async def load(self, connection: AsyncConnection, doc_nos: Sequence[int]) -> None:
-        for body in await db.bodies_of(connection, doc_nos):
-            self._ready[body.doc_no] = make_ready(
-                body.doc_no, body.station_no, header_of(body.header), body.payload
-            )
+    async def _load(self, connection: AsyncConnection, doc_nos: Sequence[int]) -> dict[int, Ready]:
+        return {
+            body.doc_no: make_ready(body.doc_no, body.station_no, header_of(body.header), body.payload)
+            for body in await db.bodies_of(connection, doc_nos)
+        }
 
     async def _apply(self, connection: AsyncConnection) -> int:
         batch, applied, now_ms = await self._take(connection)
         if batch:
             await db.store(self._database, connection, plan(batch, applied, self._targets, now_ms))
             reach("apply.before_commit")
-        return self._done(batch)
+        return len(batch)
 
     async def _apply_one_by_one(self, connection: AsyncConnection) -> int:
         batch, applied, now_ms = await self._take(connection)
@@ -236,13 +258,16 @@ class Applier:
                 rows = db.NewRows(parked=[_parked(ready.doc_no, reason, f"{reason}: {error}", now_ms)])
                 await db.store(self._database, connection, rows)
             else:
-                applied |= await db.applied_ids(connection, [bytes.fromhex(ready.doc_id.replace("-", ""))])
-        return self._done(batch)
-
-    def _done(self, batch: Sequence[Ready]) -> int:
-        for ready in batch:
-            self._ready.pop(ready.doc_no, None)
+                applied |= await db.applied_ids(connection, [doc_id_of(ready)])
         return len(batch)
+
+
+def doc_id_of(ready: Ready) -> bytes:
+    """The 16 bytes of its doc_id; empty where the header has none."""
+    try:
+        return bytes.fromhex(ready.doc_id.replace("-", ""))
+    except ValueError:
+        return b""
 
 
 def header_of(raw: bytes) -> dict[str, Any]:

@@ -7,9 +7,12 @@ holds the station row's lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+DocId = TypeVar("DocId", bytes, str)
 
 
 class KeyState(StrEnum):
@@ -182,7 +185,7 @@ class Apply(StrEnum):
 
 
 def decide_apply(
-    kind_known: bool, version_known: bool, refs: Sequence[str], applied: frozenset[str] | set[str]
+    kind_known: bool, version_known: bool, refs: Sequence[DocId], applied: Container[DocId]
 ) -> Apply:
     """Whether a document can be turned into rows now.
 

@@ -7,8 +7,9 @@ thing are one group and are repaired together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from shared.clock import from_rfc3339
@@ -74,7 +75,7 @@ def rows_of(station_no: int, doc_no: int, header: dict[str, Any], payload: Any) 
         raise Unfit("the payload is not a JSON object")
     try:
         builder = _BUILDERS[header["kind"]]
-        time_ms = _time_ms(header["time"])
+        time_ms = from_rfc3339(header["time"])
         head = (
             header["kind"],
             header["business_date"],
@@ -127,30 +128,27 @@ _SIGNATURES_MAX = 4_096
 
 
 def _check(
-    values: tuple[Any, ...],
+    rows: Sequence[tuple[Any, ...]],
     seen: set[tuple[type, ...]],
-    fields: tuple[tuple[str, tuple[type, ...]], ...],
-    prefix: str,
+    fields: Sequence[tuple[str, tuple[type, ...]]],
     where: str,
 ) -> None:
-    """Types of a row's values; combinations that were right once are not looked at again."""
-    types = tuple(map(type, values))
+    """Types of the values of some rows; combinations that were right once are not looked at again."""
+    types = tuple(map(type, chain.from_iterable(rows)))
     if types in seen:
         return
-    for (name, allowed), value in zip(fields, values, strict=True):
-        if type(value) not in allowed:
-            what = "missing field" if value is None else "wrong type in field"
-            raise Unfit(f"{what} {prefix}{name}", f"{what} {where}{name}: {value!r:.100}")
+    for at, row in enumerate(rows):
+        for (name, allowed), value in zip(fields, row[2:], strict=True):
+            if type(value) not in allowed:
+                what = "missing field" if value is None else "wrong type in field"
+                raise Unfit(
+                    f"{what} {where}{name}", f"{what} {where.replace('[]', f'[{at}]')}{name}: {value!r:.100}"
+                )
     if len(seen) < _SIGNATURES_MAX:
         seen.add(types)
 
 
 _micro = lru_cache(maxsize=8_192)(to_micro)
-
-
-@lru_cache(maxsize=1_024)
-def _time_ms(text: str) -> int:
-    return from_rfc3339(text)
 
 
 def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
@@ -159,14 +157,13 @@ def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any])
     if type(lines) is not list or type(payments) is not list:
         name = "payments" if type(lines) is list else "lines"
         raise Unfit(f"missing field {name}", f"missing field {name}: {get(name)!r:.100}")
-    seller = get("seller")
-    line_rows = [_line(station_no, doc_no, line, seller, at) for at, line in enumerate(lines)]
-    payment_rows = [_payment(station_no, doc_no, payment, at) for at, payment in enumerate(payments)]
+    line_rows = _lines(station_no, doc_no, lines, get("seller"))
+    payment_rows = _payments(station_no, doc_no, payments)
     total_minor = get("total_minor")
     document = _document(
         station_no, doc_no, head, payload, total_minor, get("tax_minor", 0), get("discount_minor", 0)
     )
-    sold = sum([row[10] for row in line_rows]) + get("rounding_minor", 0)
+    sold = sum([row[10] for row in line_rows], get("rounding_minor", 0))
     paid = sum([row[4] for row in payment_rows])
     if sold != total_minor or paid != total_minor:
         raise Unfit(
@@ -176,49 +173,76 @@ def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any])
     return Rows(document, line_rows, payment_rows)
 
 
-def _line(station_no: int, doc_no: int, line: Any, seller: str | None, at: int) -> LineRow:
+def _lines(station_no: int, doc_no: int, lines: list[Any], seller: str | None) -> list[LineRow]:
     try:
-        get = line.get
-        taxes, reason = get("taxes"), get("reason")
-        row = (
-            get("n"),
-            get("product"),
-            get("variant"),
-            get("pack"),
-            _micro(line["quantity"]),
-            get("price_minor"),
-            get("discount_minor", 0),
-            sum([tax["amount_minor"] for tax in taxes]) if taxes else 0,
-            get("amount_minor"),
-            get("seller", seller),
-            reason.get("kind") if reason else None,
-        )
-    except (KeyError, AttributeError, TypeError) as error:
-        name = error.args[0] if isinstance(error, KeyError) else None
-        what = f"missing field lines[].{name}" if name else "wrong type in lines[]"
-        raise Unfit(what, what.replace("[]", f"[{at}]")) from None
-    except BadInput as error:
-        raise Unfit("wrong value in field lines[].quantity", f"lines[{at}].quantity: {error.what}") from None
-    _check(row, _LINE_TYPES, _LINE_FIELDS, "lines[].", f"lines[{at}].")
-    return (station_no, doc_no, *row)
+        rows = [
+            (
+                station_no,
+                doc_no,
+                line["n"],
+                line["product"],
+                line.get("variant"),
+                line.get("pack"),
+                _micro(line["quantity"]),
+                line["price_minor"],
+                line.get("discount_minor", 0),
+                sum([tax["amount_minor"] for tax in taxes]) if (taxes := line.get("taxes")) else 0,
+                line["amount_minor"],
+                line.get("seller", seller),
+                reason["kind"] if (reason := line.get("reason")) else None,
+            )
+            for line in lines
+        ]
+    except (KeyError, AttributeError, TypeError, BadInput):
+        raise _unfit_line(lines) from None
+    _check(rows, _LINE_TYPES, _LINE_FIELDS, "lines[].")
+    return rows
 
 
-def _payment(station_no: int, doc_no: int, payment: Any, at: int) -> PaymentRow:
-    if type(payment) is not dict:
-        raise Unfit("wrong type in payments[]", f"wrong type in payments[{at}]")
-    get = payment.get
-    row: tuple[Any, Any, Any, Any] = (get("n"), get("type"), get("amount_minor"), get("reference"))
-    _check(row, _PAYMENT_TYPES, _PAYMENT_FIELDS, "payments[].", f"payments[{at}].")
-    return (station_no, doc_no, *row)
+def _unfit_line(lines: list[Any]) -> Unfit:
+    """Which line it was, and what it lacks."""
+    for at, line in enumerate(lines):
+        if type(line) is not dict:
+            return Unfit("wrong type in lines[]", f"wrong type in lines[{at}]: {line!r:.100}")
+        for name in ("n", "product", "quantity", "price_minor", "amount_minor"):
+            if name not in line:
+                return Unfit(f"missing field lines[].{name}", f"missing field lines[{at}].{name}")
+        try:
+            to_micro(line["quantity"])
+        except BadInput as error:
+            return Unfit("wrong value in field lines[].quantity", f"lines[{at}].quantity: {error.what}")
+    return Unfit("wrong type in lines[].taxes or lines[].reason")
+
+
+def _payments(station_no: int, doc_no: int, payments: list[Any]) -> list[PaymentRow]:
+    try:
+        rows = [
+            (
+                station_no,
+                doc_no,
+                payment["n"],
+                payment["type"],
+                payment["amount_minor"],
+                payment.get("reference"),
+            )
+            for payment in payments
+        ]
+    except KeyError as error:
+        raise Unfit(f"missing field payments[].{error.args[0]}") from None
+    except (AttributeError, TypeError):
+        raise Unfit("wrong type in payments[]") from None
+    _check(rows, _PAYMENT_TYPES, _PAYMENT_FIELDS, "payments[].")
+    return rows
 
 
 def _document(
     station_no: int, doc_no: int, head: _Head, payload: dict[str, Any], total: Any, tax: Any, discount: Any
 ) -> DocumentRow:
     get = payload.get
-    row = (*head, get("shift"), get("cashier"), get("customer"), get("currency"), total, tax, discount)
-    _check(row, _DOCUMENT_TYPES, _DOCUMENT_FIELDS, "", "")
-    return (station_no, doc_no, *row)
+    own = (get("shift"), get("cashier"), get("customer"), get("currency"), total, tax, discount)
+    row = (station_no, doc_no, *head, *own)
+    _check((row,), _DOCUMENT_TYPES, _DOCUMENT_FIELDS, "")
+    return row
 
 
 def _cash_movement(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
