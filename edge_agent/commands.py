@@ -1,5 +1,4 @@
-"""The command line of a station. Data goes to stdout, talk to stderr; exit codes: 0 well, 1 refused or found wrong,
-2 misused, 69 not reachable, 75 in use by another process, 78 settings or enrolment missing.
+"""The commands of a station. Data goes to stdout, talk to stderr; every reading command has `--json`.
 
 Nothing is decided here: each command loads the settings, calls the part that does it, and shows the answer.
 """
@@ -7,7 +6,6 @@ Nothing is decided here: each command loads the settings, calls the part that do
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,7 +14,6 @@ import typer
 
 from edge_agent import config as settings
 from shared import __version__
-from shared.errors import CounterflowError
 
 T = TypeVar("T")
 
@@ -78,18 +75,15 @@ def enroll(
     )
 
 
-@app.command()
-def run(
-    instance: Instance = None,
-    config_file: ConfigFile = None,
-    data_dir: DataDir = None,
-    server: Annotated[str | None, typer.Option(help="URL of the centre, above the enrolment's.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the local API; 0 for a free one.")] = None,
-) -> None:
+@app.command(
+    add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def run(context: typer.Context) -> None:
     """Run the agent until it is asked to stop."""
-    from edge_agent.agent import serve
+    # Listed here for --help; `edge_agent/cli.py` takes it before this module is even imported.
+    from edge_agent import cli
 
-    _run(serve(settings.load(instance, config_file, data_dir=data_dir, server_url=server, local_port=port)))
+    cli.run(context.args)
 
 
 @app.command()
@@ -183,20 +177,3 @@ def _line(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={part}" for name, part in value.items())
     return "-" if value is None else str(value)
-
-
-def main() -> None:
-    """The console script: an error is one line on stderr and its exit code, never a trace."""
-    try:
-        app()
-    except CounterflowError as error:
-        _talk(f"error: {error.what}")
-        if error.hint:
-            _talk(f"  -> {error.hint}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()
