@@ -82,7 +82,7 @@ async def open_journal(
     aside = _set_aside(path, now_ms)
     connection = await OwnedConnection.open(path)
     try:
-        await connection.run(lambda raw: _begin_again(raw, station, aside, trouble, now_ms, epoch))
+        await connection.run(lambda raw: _begin_again(raw, path, station, aside, trouble, now_ms, epoch))
     except BaseException:
         await connection.close()
         raise
@@ -164,12 +164,19 @@ def create_schema(connection: sqlite3.Connection, station: str) -> None:
 
 
 def _begin_again(
-    connection: sqlite3.Connection, station: str, aside: Path | None, trouble: str, now_ms: int, epoch: bytes
+    connection: sqlite3.Connection,
+    path: Path,
+    station: str,
+    aside: Path | None,
+    trouble: str,
+    now_ms: int,
+    epoch: bytes,
 ) -> None:
     create_schema(connection, station)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     kept = ""
     if aside is not None:
-        found = salvage(connection, aside, next_tail(connection, station, epoch, now_ms))
+        found = salvage(connection, aside, path, next_tail(connection, station, epoch, now_ms))
         kept = f"; it lies aside as {aside.name}; {found}"
     text = f"{trouble}{kept}; the station goes on in a new epoch and reads the rest back from the centre"
     add_alarm(connection, "journal-lost", text, now_ms)
