@@ -189,6 +189,8 @@ class AdminClient:
         hint = "is it running, and is this its address? (--url, COUNTERFLOW_URL)"
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             hint = "if the centre has a certificate of your own authority, name that with --ca"
+            if "WRONG_VERSION_NUMBER" in str(error):
+                hint = "it does not speak TLS there: is its address http://...?"
         elif isinstance(error, TimeoutError):
             return ConnectionFailed(f"{self._url} did not answer in time", hint=hint)
         elif isinstance(error, aiohttp.InvalidURL | ValueError):

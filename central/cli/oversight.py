@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -122,6 +123,7 @@ def rollout(
     seq: Annotated[
         int | None, typer.Option(help="That publication; default: the newest.", show_default=False)
     ] = None,
+    limit: Annotated[int, typer.Option(help="Show at most so many of those that wait.", min=1)] = 50,
     as_json: Json = False,
 ) -> None:
     """What HQ published: live on how many of how many stations, which wait and why, and how long it took."""
@@ -134,7 +136,13 @@ def rollout(
     typer.echo(f"{what}: live on {found['live']} of {found['stations']} stations{when}")
     if found["lag_p50_ms"] is not None:
         typer.echo(f"it took {duration(found['lag_p50_ms'])} (p50), {duration(found['lag_p99_ms'])} (p99)")
-    if found["waiting"]:
+    # Who only waits for an installer says nothing about the rollout: last.
+    waiting = sorted(
+        found["waiting"], key=lambda row: (row["why"] == "not-enrolled", row["why"], row["station"])
+    )
+    if waiting:
+        reasons = Counter(row["why"] for row in waiting)
+        typer.echo(f"waiting: {', '.join(f'{count} {why}' for why, count in reasons.items())}")
         typer.echo()
         output.table(
             ("station", "store", "why", "last seen", "detail"),
@@ -146,9 +154,11 @@ def rollout(
                     short_time(rfc3339(row["last_seen_ms"])) if row["last_seen_ms"] else None,
                     row["detail"],
                 )
-                for row in found["waiting"]
+                for row in waiting[:limit]
             ],
         )
+        if len(waiting) > limit:
+            say(f"{len(waiting) - limit} more; --limit shows more than {limit}")
 
 
 @told

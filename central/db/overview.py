@@ -281,7 +281,7 @@ async def counts(connection: AsyncConnection) -> dict[str, int]:
         select(literal(name).label("name"), func.count().label("count")).select_from(table)
         for name, table in _SMALL.items()
     ]
-    return dict((await connection.execute(union_all(*parts))).tuples().all())
+    return {row[0]: row[1] for row in await connection.execute(union_all(*parts))}
 
 
 async def oldest_pending_ms(connection: AsyncConnection) -> int | None:
@@ -408,4 +408,4 @@ async def unsettled_stations(connection: AsyncConnection) -> set[int]:
 async def last_received_ms(connection: AsyncConnection) -> dict[int, int]:
     """When each station's newest documents came in."""
     statement = select(epochs.c.station_no, func.max(epochs.c.updated_ms)).group_by(epochs.c.station_no)
-    return dict((await connection.execute(statement)).tuples().all())
+    return {row[0]: row[1] for row in await connection.execute(statement)}

@@ -34,7 +34,7 @@ async def store_by_code(connection: AsyncConnection, code: str) -> AnyRow | None
 
 async def stores_by_code(connection: AsyncConnection) -> dict[str, int]:
     """Every store's number by its code."""
-    return dict((await connection.execute(select(stores.c.code, stores.c.store_no))).tuples().all())
+    return {row[0]: row[1] for row in await connection.execute(select(stores.c.code, stores.c.store_no))}
 
 
 async def update_store(connection: AsyncConnection, store_no: int, values: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ async def group_by_code(connection: AsyncConnection, code: str) -> AnyRow | None
 
 async def groups_by_code(connection: AsyncConnection) -> dict[str, int]:
     """Every group's number by its code."""
-    return dict((await connection.execute(select(groups.c.code, groups.c.group_no))).tuples().all())
+    return {row[0]: row[1] for row in await connection.execute(select(groups.c.code, groups.c.group_no))}
 
 
 async def update_group(connection: AsyncConnection, group_no: int, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,106 @@
+"""Day totals compared: honest about what agrees, what differs, and what cannot be said yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from central.monitoring.totals import Claim, Total, compare, judge
+from shared.canonical import parse_object
+from tests.support.centre import open_centre
+from tests.support.hq import report, sell
+from tests.support.yardstick_sales import documents as sales
+
+KEY = ("T-1", "2026-11-21", "CASH", "EUR")
+DAY = "2026-11-21"
+
+
+def judged(claim: Claim, centre: tuple[int, int] | None, delivered: tuple[int, int] | None = None) -> Total:
+    """The one total of a station, judged."""
+    sides = {KEY: centre} if centre else {}
+    given = None if delivered is None else {KEY: delivered}
+    (total,) = judge({"T-1": claim}, sides, given, DAY, DAY)
+    return total
+
+
+def claim(count: int, amount: int, unfit: str = "") -> Claim:
+    return Claim({KEY: (count, amount)}, DAY, unfit)
+
+
+def test_equal_counts_and_sums_agree() -> None:
+    """Both must be equal: a swapped pair of amounts is seen by neither alone."""
+    assert judged(claim(2, 500), (2, 500)).agrees is True
+    assert judged(claim(2, 500), (2, 501)).agrees is False
+    assert judged(claim(3, 500), (2, 500)).agrees is False
+
+
+def test_what_the_centre_never_got_is_a_difference() -> None:
+    """Also when it has nothing at all of that day."""
+    total = judged(claim(2, 500), None)
+    assert (total.agrees, total.centre) == (False, (0, 0))
+
+
+def test_an_unfit_report_decides_nothing() -> None:
+    """A backlog is no loss; the note says why nothing is said."""
+    total = judged(claim(9, 900, "3 documents not sent yet"), (6, 600))
+    assert (total.agrees, total.note) == (None, "3 documents not sent yet")
+
+
+def test_days_before_the_reports_are_not_compared() -> None:
+    """A station reports its last days only."""
+    older = Claim({("T-1", "2026-11-22", "CASH", "EUR"): (1, 1)}, "2026-11-22", "")
+    (total,) = judge({"T-1": older}, {KEY: (2, 500)}, None, DAY, DAY)
+    assert (total.agrees, total.station) == (None, None)
+
+
+def test_undelivered_documents_leave_the_question_open() -> None:
+    """Delivered less than stored is work under way, delivered more is never equal either."""
+    assert judged(claim(2, 500), (2, 500), (2, 500)).agrees is True
+    assert judged(claim(2, 500), (2, 500), (1, 200)).agrees is None
+    assert judged(claim(3, 500), (2, 500), (1, 200)).agrees is False
+
+
+def station_totals(count: int) -> list[dict[str, Any]]:
+    """What the till itself adds up for its first *count* sales."""
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    for header, payload in sales(count, "T-1"):
+        document = parse_object(payload)
+        day = parse_object(header)["business_date"]
+        for payment in document["payments"]:
+            entry = sums.setdefault((day, payment["type"], document["currency"]), [0, 0])
+            entry[0] += 1
+            entry[1] += payment["amount_minor"]
+    return [
+        {"business_date": day, "type": kind, "currency": currency, "count": count, "amount_minor": amount}
+        for (day, kind, currency), (count, amount) in sums.items()
+    ]
+
+
+async def test_station_centre_and_delivery_are_compared_over_the_database(
+    database_url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The till's own sums equal the centre's rows; a sale that is missing here is named by its day and type."""
+    monkeypatch.setattr("central.monitoring.totals.REPORT_MARGIN_MS", 0)
+    async with open_centre(database_url, tmp_path) as centre:
+        await centre.integrations.create(
+            "erp", "drop_folder", {"folder": str(tmp_path / "erp")}, ["sale"], from_ms=0
+        )
+        await sell(centre, "T-1", 6)
+        totals = station_totals(6)
+        day = totals[0]["business_date"]
+        await report(centre, "T-1", day_totals=totals)
+        compared = await compare(centre.database, first=day, last=day)
+        assert [total.agrees for total in compared] == [True, True]
+        pending = await compare(centre.database, first=day, last=day, integration="erp")
+        assert [(total.agrees, total.note) for total in pending] == [(None, "not all delivered yet")] * 2
+        while await centre.deliveries.step((await centre.integrations.get("erp")).integration_no):
+            pass
+        delivered = await compare(centre.database, first=day, last=day, integration="erp")
+        assert [total.agrees for total in delivered] == [True, True]
+        await report(centre, "T-1", day_totals=station_totals(7))
+        assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [
+            False,
+            False,
+        ]
+        await report(centre, "T-1", day_totals=station_totals(7), backlog=1)
+        assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [None, None]
