@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ from tests.support.proxy import FaultProxy
 
 LOOK_S = 0.004
 """Between two looks at a database under the stopwatch: below one in a hundred of what is measured."""
-DEADLINE_S = 180.0
+DEADLINE_S = 60.0
 ANSWER_MAX_BYTES = 16 << 20
 
 
@@ -50,6 +51,12 @@ class Rig(Chain):
         await super().__aenter__()
         self.rows = CentreRows(self.folder / "centre" / "central.db", self.central_env)
         return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        if raised[0] is not None:
+            for process in [*self.nodes, *(station.process for station in self.stations)]:
+                print(f"---- the end of {process.log_file.name}\n{process.log_tail()}", file=sys.stderr)
+        await super().__aexit__(*raised)
 
     async def close(self) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
