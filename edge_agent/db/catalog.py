@@ -1,0 +1,390 @@
+"""The station's copy of the catalog: catalog.db, which may be lost at any time and is fetched again.
+
+One connection writes (and is the only checkpointer), one reads; selling never waits for a scope to be applied.
+Invariant: a till sees each scope in some state that the centre published, never half of one; rows, cursor and digest
+move in one transaction, and only if the digest fits. A file that was deleted, replaced or damaged is noticed at the
+next look and begun anew; whoever fetches the catalog is told through `on_lost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from edge_agent.db import catalog_read, catalog_scopes
+from edge_agent.db.catalog_changes import Change, apply_changes
+from edge_agent.db.catalog_snapshot import copy_snapshot
+from edge_agent.db.connection import OwnedConnection, transaction
+from edge_agent.lookup import searchable
+from edge_agent.sync.catalog_plan import LocalScope
+from shared import faultpoints
+from shared.digest import Digest
+from shared.errors import CannotStore, CounterflowError, DamagedData, Unavailable
+from shared.protocol import framing
+from shared.protocol.messages import ChangesEnvelope, ScopeOffer
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+"""Another one in the file: it is begun anew, there is nothing to migrate."""
+WAL_KEPT_BYTES = 4 << 20
+
+# A full or read-only disk is no damage: what is there can still be read, and is.
+_SHORT_READ, _FAILED_READ = (
+    522,
+    266,
+)  # SQLITE_IOERR_SHORT_READ, SQLITE_IOERR_READ: the driver has no names for them
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, _SHORT_READ, _FAILED_READ}
+
+
+class CatalogLost(Unavailable):
+    """catalog.db was deleted or damaged; an empty one stands in its place and is being filled."""
+
+    code = "catalog-lost"
+
+
+class DigestDiffers(CounterflowError):
+    """What came does not lead to the digest that the centre tells; nothing of it was applied."""
+
+    code = "digest-differs"
+
+
+class Catalog:
+    """catalog.db. `on_lost` is called when it has to be fetched anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.on_lost: Callable[[], None] = lambda: None
+        self._lock = asyncio.Lock()
+        self._writer: OwnedConnection | None = None
+        self._reader: OwnedConnection | None = None
+        self._file: tuple[int, int] | None = None
+
+    @classmethod
+    async def open(cls, path: Path) -> Catalog:
+        """Open catalog.db, or begin it where there is none that can be used.
+
+        Raises:
+            CannotStore: the disk does not take it.
+        """
+        catalog = cls(path)
+        try:
+            await catalog._connect()
+        except (DamagedData, _OtherSchema) as error:
+            await catalog._begin_anew(str(error))
+        except BaseException:
+            await catalog._disconnect()
+            raise
+        return catalog
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._disconnect()
+
+    # ---- what is there ----
+
+    async def scopes(self) -> dict[str, LocalScope]:
+        """Every scope with its cursor and digest."""
+        rows = await self.read(_scopes)
+        return {
+            scope: LocalScope(gen, seq, rank, count, digest) for scope, gen, rank, seq, count, digest in rows
+        }
+
+    async def recount(self, scope: str) -> bool:
+        """Add up a scope's rows anew; whether they are what its digest says.
+
+        If not (a row changed by hand, a flipped bit), the true digest is kept: the next look finds the difference.
+        """
+        return await self._change(_correct_digest, scope)
+
+    # ---- what changes it ----
+
+    async def load_snapshot(self, file: Path, offer: ScopeOffer) -> None:
+        """Replace a scope by a snapshot file.
+
+        Raises:
+            DamagedData: the file is not what was offered; the scope stays as it was.
+        """
+        await self._write(copy_snapshot, file, offer.scope, offer.gen, offer.rank)
+
+    async def staged_to(self, scope: str, gen: str, after: int) -> int:
+        """The cursor that pages are kept up to, of those that begin at *after*."""
+        return await self._change(_staged_to, scope, gen, after)
+
+    async def stage(self, page: ChangesEnvelope, payloads: Sequence[bytes]) -> None:
+        """Keep a page until the last one is there."""
+        raw = framing.join({"rows": page.rows}, payloads)
+        await self._change(_stage, page.scope, page.after, page.gen, page.rows[-1][0], raw)
+
+    async def apply_changes(
+        self, last: ChangesEnvelope, payloads: Sequence[bytes], *, rank: int, replace: bool
+    ) -> None:
+        """Apply the staged pages and the last one, with the cursor, in one transaction.
+
+        Args:
+            replace: the scope's rows are built anew from these changes alone.
+        Raises:
+            DigestDiffers: they do not lead to the centre's digest; the scope stays as it was.
+        """
+        try:
+            await self._change(_apply_pages, last, payloads, rank, replace)
+        except DigestDiffers:
+            await self._change(_forget_staged, last.scope)
+            raise
+
+    async def drop_scopes(self, scopes: Sequence[str]) -> None:
+        """Take scopes away; their rows go in the background."""
+        await self._change(_drop_scopes, scopes)
+
+    async def set_ranks(self, ranks: Mapping[str, int]) -> None:
+        """Change the precedence of scopes."""
+        await self._change(_set_ranks, ranks)
+
+    async def tidy(self) -> None:
+        """Do what no look-up by code or barcode waits for: leftovers, names, and the write-ahead log's end."""
+        while await self._change(catalog_scopes.remove_leftovers):
+            pass
+        while await self._change(catalog_scopes.index_names):
+            pass
+        if await asyncio.to_thread(_size_of, Path(f"{self.path}-wal")) > WAL_KEPT_BYTES:
+            await self._write(_checkpoint)
+
+    # ---- how it is reached ----
+
+    async def read(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function of `catalog_read` on the reader's thread, in one consistent view.
+
+        Raises:
+            CatalogLost: the file is damaged; it is being fetched anew.
+        """
+        if self.is_gone():
+            self.on_lost()  # this connection still answers from the deleted file
+        try:
+            return await _on_thread(self._reader, catalog_read.one_view, work, *args, **kwargs)
+        except (DamagedData, CannotStore) as error:
+            if not (_is_damage(error.__cause__) or self.is_gone()):
+                raise
+            async with self._lock:
+                await self._begin_anew(str(error))
+            raise CatalogLost(f"{error}; it is fetched anew", hint="try again in a moment") from error
+
+    def is_gone(self) -> bool:
+        """Whether the file that is open is no longer the one under its name."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return True
+        return (now.st_dev, now.st_ino) != self._file
+
+    async def renew(self) -> bool:
+        """Begin anew if the file is gone; whether that was so."""
+        if not self.is_gone():
+            return False
+        async with self._lock:
+            await self._begin_anew("the file was deleted or replaced")
+        return True
+
+    async def _change(self, work: Callable[..., T], *args: Any) -> T:
+        return await self._write(_in_transaction, work, *args)
+
+    async def _write(self, work: Callable[..., T], *args: Any) -> T:
+        async with self._lock:
+            if self.is_gone():
+                await self._begin_anew("the file was deleted or replaced")
+                raise CatalogLost(f"{self.path.name} was deleted; it is fetched anew")
+            try:
+                return await _on_thread(self._writer, work, *args)
+            except (DamagedData, CannotStore) as error:
+                if not _is_damage(error.__cause__):
+                    raise
+                await self._begin_anew(str(error))
+                raise CatalogLost(f"{error}; it is fetched anew") from error
+
+    async def _begin_anew(self, why: str) -> None:
+        log.warning("catalog_begun_anew", extra={"path": str(self.path), "why": why})
+        await self._disconnect()
+        try:
+            await asyncio.to_thread(_delete, self.path)
+            await self._connect()
+        except OSError as error:
+            raise CannotStore(
+                f"{self.path} cannot be begun anew: {error}", hint="look at the disk and its rights"
+            ) from error
+        self.on_lost()
+
+    async def _connect(self) -> None:
+        self._writer = await OwnedConnection.open(self.path)
+        await self._writer.run(_prepare)
+        self._reader = await OwnedConnection.open(self.path, read_only=True)
+        await self._reader.run(_scopes)  # opens the files for good: a deleted one can be read on
+        status = await asyncio.to_thread(os.stat, self.path)
+        self._file = (status.st_dev, status.st_ino)
+
+    async def _disconnect(self) -> None:
+        connections, self._writer, self._reader, self._file = (self._reader, self._writer), None, None, None
+        for connection in connections:
+            if connection is not None:
+                await connection.close()
+
+
+class _OtherSchema(Exception):
+    """catalog.db was made by another version of the agent."""
+
+
+async def _on_thread(
+    connection: OwnedConnection | None, work: Callable[..., T], *args: Any, **kwargs: Any
+) -> T:
+    if connection is None:
+        raise Unavailable("the catalog is being opened anew", hint="try again in a moment")
+    return await connection.run(functools.partial(_late, work, args, kwargs))
+
+
+def _late(
+    work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: sqlite3.Connection
+) -> T:
+    return work(connection, *args, **kwargs)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    # A power cut may cost the last moments of a disposable file, never its consistency.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")  # `tidy` does it, when nobody waits
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.create_function("searchable", 1, searchable, deterministic=True)
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        connection.executescript(resources.files(__package__).joinpath("catalog.sql").read_text("utf-8"))
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    elif version != SCHEMA_VERSION:
+        raise _OtherSchema(f"its schema is {version}, this agent's is {SCHEMA_VERSION}")
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in _DAMAGE or code & 0xFF in _DAMAGE  # CORRUPT has many kinds
+
+
+def _delete(path: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+# ---- on the writer's thread ----
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: Any) -> T:
+    with transaction(connection):
+        return work(connection, *args)
+
+
+def _scopes(connection: sqlite3.Connection) -> list[tuple[str, str, int, int, int, str]]:
+    return connection.execute("SELECT scope, gen, rank, seq, count, digest FROM scopes").fetchall()
+
+
+def _correct_digest(connection: sqlite3.Connection, scope: str) -> bool:
+    counted = catalog_scopes.recount(connection, scope)
+    if counted is None:
+        return True
+    corrected = connection.execute(
+        "UPDATE scopes SET count = ?, digest = ? WHERE scope = ? AND (count, digest) != (?, ?)",
+        (counted.count, counted.hex, scope, counted.count, counted.hex),
+    )
+    return corrected.rowcount == 0
+
+
+def _staged_to(connection: sqlite3.Connection, scope: str, gen: str, after: int) -> int:
+    for start, page_gen, last in connection.execute(
+        "SELECT after, gen, last FROM staged WHERE scope = ? ORDER BY after", (scope,)
+    ).fetchall():
+        if (start, page_gen) != (after, gen):
+            # Begun at another cursor or in another generation: of no use any more.
+            connection.execute("DELETE FROM staged WHERE scope = ? AND after >= ?", (scope, start))
+            break
+        after = last
+    return after
+
+
+def _stage(connection: sqlite3.Connection, scope: str, after: int, gen: str, last: int, raw: bytes) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO staged (scope, after, gen, last, page) VALUES (?, ?, ?, ?, ?)",
+        (scope, after, gen, last, raw),
+    )
+    faultpoints.reach("catalog.stage")
+
+
+def _forget_staged(connection: sqlite3.Connection, scope: str) -> None:
+    connection.execute("DELETE FROM staged WHERE scope = ?", (scope,))
+
+
+def _apply_pages(
+    connection: sqlite3.Connection, last: ChangesEnvelope, payloads: Sequence[bytes], rank: int, replace: bool
+) -> None:
+    found = connection.execute(
+        "SELECT scope_no, count, digest FROM scopes WHERE scope = ?", (last.scope,)
+    ).fetchone()
+    if replace or found is None:
+        scope_no, digest = (
+            catalog_scopes.begin_scope(connection, last.scope, last.gen, rank, last.head, Digest()),
+            Digest(),
+        )
+    else:
+        scope_no, digest = found[0], Digest.of(found[1], found[2])
+    starts = connection.execute(
+        "SELECT after FROM staged WHERE scope = ? ORDER BY after", (last.scope,)
+    ).fetchall()
+    for (start,) in starts:
+        (raw,) = connection.execute(
+            "SELECT page FROM staged WHERE scope = ? AND after = ?", (last.scope, start)
+        ).fetchone()
+        envelope, lines = framing.split(raw)
+        digest = apply_changes(connection, scope_no, digest, _changes(envelope["rows"], lines), fresh=replace)
+    digest = apply_changes(connection, scope_no, digest, _changes(last.rows, payloads), fresh=replace)
+    if (digest.count, digest.hex) != (last.count, last.digest):
+        raise DigestDiffers(
+            f"scope {last.scope} would have {digest.count} rows with digest {digest.hex} at {last.head}; "
+            f"the centre has {last.count} with {last.digest}"
+        )
+    _forget_staged(connection, last.scope)
+    connection.execute(
+        "UPDATE scopes SET gen = ?, rank = ?, seq = ?, count = ?, digest = ? WHERE scope_no = ?",
+        (last.gen, rank, last.head, digest.count, digest.hex, scope_no),
+    )
+    faultpoints.reach("catalog.apply")
+
+
+def _changes(rows: Sequence[Sequence[Any]], payloads: Sequence[bytes]) -> list[Change]:
+    return [
+        (entity, key, payload if version is not None else None)
+        for (_, entity, key, version), payload in zip(rows, payloads, strict=True)
+    ]
+
+
+def _drop_scopes(connection: sqlite3.Connection, scopes: Sequence[str]) -> None:
+    for scope in scopes:
+        _forget_staged(connection, scope)
+        catalog_scopes.drop_scope(connection, scope)
+
+
+def _set_ranks(connection: sqlite3.Connection, ranks: Mapping[str, int]) -> None:
+    connection.executemany(
+        "UPDATE scopes SET rank = ? WHERE scope = ?", [(rank, scope) for scope, rank in ranks.items()]
+    )
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

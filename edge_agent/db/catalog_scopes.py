@@ -1,0 +1,96 @@
+"""The scopes of catalog.db as wholes: begun, dropped, counted, and what of them is done in the background.
+
+The functions run on the writer's thread, inside a transaction of their caller's. A scope is replaced or dropped by
+one row of `scopes`, whatever its size; what it leaves behind is invisible at once and deleted in turns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+
+from shared.canonical import version_of
+from shared.digest import Digest, row_hash
+
+NAMES_PER_TURN = 25_000
+"""Names indexed in one transaction: about 0.15 s, after which changes and scopes get their turn."""
+LEFTOVERS_PER_TURN = 25_000
+
+
+def begin_scope(
+    connection: sqlite3.Connection, scope: str, gen: str, rank: int, seq: int, digest: Digest
+) -> int:
+    """Start a scope anew under a number of its own; its former rows become leftovers."""
+    drop_scope(connection, scope)
+    cursor = connection.execute(
+        "INSERT INTO scopes (scope, gen, rank, seq, count, digest) VALUES (?, ?, ?, ?, ?, ?)",
+        (scope, gen, rank, seq, digest.count, digest.hex),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def drop_scope(connection: sqlite3.Connection, scope: str) -> None:
+    """Take a scope away: at once for every look-up, its rows in the background."""
+    connection.execute("INSERT INTO leftovers SELECT scope_no FROM scopes WHERE scope = ?", (scope,))
+    connection.execute("DELETE FROM scopes WHERE scope = ?", (scope,))
+
+
+def sum_of(rows: Iterable[tuple[str, str, bytes]], stopped: Callable[[], bool] = lambda: False) -> Digest:
+    """The digest of (entity, key, version) rows."""
+    count = total = 0
+    for entity, key, version in rows:
+        count += 1
+        total += row_hash(entity, key, version)
+        if count % 10_000 == 0 and stopped():
+            break
+    return Digest().shift(count, total)
+
+
+def recount(connection: sqlite3.Connection, scope: str) -> Digest | None:
+    """The digest of a scope's rows from their payloads alone, None for an unknown scope."""
+    found = connection.execute("SELECT scope_no FROM scopes WHERE scope = ?", (scope,)).fetchone()
+    if found is None:
+        return None
+    rows = connection.execute("SELECT entity, key, CAST(payload AS BLOB) FROM rows WHERE scope_no = ?", found)
+    return sum_of((entity, key, version_of(payload)) for entity, key, payload in rows)
+
+
+def remove_leftovers(connection: sqlite3.Connection) -> bool:
+    """Delete some rows that no scope bears any more; whether there are more."""
+    left = connection.execute("SELECT scope_no FROM leftovers LIMIT 1").fetchone()
+    if left is None:
+        return False
+    rows = connection.execute(
+        "DELETE FROM rows WHERE (scope_no, entity, key) IN"
+        " (SELECT scope_no, entity, key FROM rows WHERE scope_no = ? LIMIT ?)",
+        (*left, LEFTOVERS_PER_TURN),
+    )
+    if rows.rowcount:
+        return True
+    connection.execute("DELETE FROM barcodes WHERE scope_no = ?", left)
+    connection.execute("DELETE FROM prices WHERE scope_no = ?", left)
+    if connection.execute("DELETE FROM products WHERE scope_no = ?", left).rowcount:
+        # Words of removed products: the index is built again, which costs less than taking them out one by one.
+        connection.execute("INSERT INTO names (names) VALUES ('delete-all')")
+        connection.execute("UPDATE progress SET names_upto = 0")
+    connection.execute("DELETE FROM leftovers WHERE scope_no = ?", left)
+    return True
+
+
+def index_names(connection: sqlite3.Connection) -> bool:
+    """Take some more names into the name index; whether there are more."""
+    last = connection.execute(
+        "SELECT max(product_no) FROM (SELECT product_no FROM products"
+        " WHERE product_no > (SELECT names_upto FROM progress) ORDER BY product_no LIMIT ?)",
+        (NAMES_PER_TURN,),
+    ).fetchone()[0]
+    if last is None:
+        return False
+    connection.execute(
+        "INSERT INTO names (rowid, name) SELECT product_no, searchable(name) FROM products"
+        " WHERE product_no > (SELECT names_upto FROM progress) AND product_no <= ? ORDER BY product_no",
+        (last,),
+    )
+    connection.execute("UPDATE progress SET names_upto = ?", (last,))
+    return True
