@@ -35,11 +35,16 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a station's report says. `unfit` is why it cannot be compared now, or empty."""
+    """What a station's report says.
+
+    `unfit` is why it cannot be compared now, or empty. `aged` says that only its age speaks against it: equal figures
+    agree all the same, different ones mean nothing yet.
+    """
 
     totals: dict[Key, tuple[int, int]]
     first_date: str | None
     unfit: str
+    aged: bool = False
 
 
 async def compare(
@@ -85,7 +90,12 @@ def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim
         unfit = "documents not applied yet: waiting, parked or held"
     elif received_ms is not None and row.report_ms < received_ms + REPORT_MARGIN_MS:
         unfit = "its report is older than its newest documents"
-    return Claim(totals, min((key[1] for key in totals), default=None), unfit)
+        return Claim(totals, _first(totals), unfit, aged=True)
+    return Claim(totals, _first(totals), unfit)
+
+
+def _first(totals: Iterable[Key]) -> str | None:
+    return min((key[1] for key in totals), default=None)
 
 
 def judge(
@@ -115,7 +125,7 @@ def _station_side(
     if claim is None:
         return None, None, "no such station any more"
     said = claim.totals.get(key)
-    if claim.unfit:
+    if claim.unfit and not (claim.aged and said == at_centre):
         return said, None, claim.unfit
     if claim.first_date is None or key[1] < claim.first_date:
         return None, None, "older than what the station reports"

@@ -140,7 +140,7 @@ class StationsApi(Part):
         detail = StationDetail(
             **_station(station, groups).model_dump(),
             created=rfc3339(station.created_ms),
-            last_number=station.last_number,
+            last_number=max([station.last_number, *(epoch.last_number for epoch in epochs)]),
             keys=[
                 KeyOfStation(
                     public_key=key.public_key.hex(), state=key.state, created=rfc3339(key.created_ms)

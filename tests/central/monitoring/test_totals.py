@@ -46,6 +46,12 @@ def test_an_unfit_report_decides_nothing() -> None:
     assert (total.agrees, total.note) == (None, "3 documents not sent yet")
 
 
+def test_an_aged_report_that_says_the_same_agrees() -> None:
+    """A report just before the newest documents is no reason to doubt equal figures, and none to accuse."""
+    assert judged(Claim({KEY: (2, 500)}, DAY, "older", aged=True), (2, 500)).agrees is True
+    assert judged(Claim({KEY: (2, 500)}, DAY, "older", aged=True), (3, 700)).agrees is None
+
+
 def test_days_before_the_reports_are_not_compared() -> None:
     """A station reports its last days only."""
     older = Claim({("T-1", "2026-11-22", "CASH", "EUR"): (1, 1)}, "2026-11-22", "")
