@@ -23,6 +23,7 @@ from shared.catalog.changes import Change, Differences, differences
 from shared.catalog.entities import ENTITIES
 from shared.catalog.scopes import check_scope
 from shared.clock import from_rfc3339, rfc3339
+from shared.digest import Digest
 from shared.faultpoints import reach
 
 GEN_BYTES = 16
@@ -58,6 +59,19 @@ class PublishResult:
     absent: int = 0
 
 
+Rows = dict[tuple[str, str], bytes | None]
+"""(entity, key) -> payload, None to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to write into a scope that stands at `head`. Heads never go back, so the same head means the same rows."""
+
+    head: int
+    found: Differences
+    absent: int
+
+
 class Publisher:
     """The one way into the catalog."""
 
@@ -77,23 +91,24 @@ class Publisher:
             changes: scope -> rows as they shall be; of several for one key the last counts.
             complete: lists that end with this publication.
         """
-        wanted: dict[str, dict[tuple[str, str], bytes | None]] = {}
+        wanted: dict[str, Rows] = {}
         for scope, rows in changes.items():
             wanted[check_scope(scope)] = {(row.entity, row.key): row.payload for row in rows}
         for ended in complete:
             wanted.setdefault(check_scope(ended.scope), {})
+        # A large list is compared before the scopes are locked: intake waits for no hashing.
+        large = sum(map(len, wanted.values())) >= IN_A_THREAD_FROM
+        prepared = await self._prepare(wanted, complete) if large else {}
 
         async def work(connection: AsyncConnection) -> dict[str, PublishResult]:
             states = await catalog.lock_scopes(self._database, connection, wanted, self._new_gen)
             now_ms = await self._database.now_ms(connection)
             results = {}
             for scope, state in states.items():
-                rows = dict(wanted[scope])
-                for ended in complete:
-                    if ended.scope == scope:
-                        rows |= await self._absent(connection, state, ended, now_ms)
-                absent = len(rows) - len(wanted[scope])
-                results[scope] = await self._write(connection, state, rows, absent, now_ms)
+                plan = prepared.get(scope)
+                if plan is None or plan.head != state.head:  # somebody published in between
+                    plan = await self._plan(connection, state, wanted[scope], complete, now_ms)
+                results[scope] = await self._write(connection, state, plan, now_ms)
             reach("publish.before_commit")
             return results
 
@@ -113,9 +128,34 @@ class Publisher:
 
         self._tell(await self._database.run(work))
 
+    async def _prepare(self, wanted: Mapping[str, Rows], complete: Sequence[Complete]) -> dict[str, _Plan]:
+        """Plan all scopes as they stand now; a plan holds for as long as its scope's head does not move."""
+        async with self._database.read() as connection:
+            now_ms = await self._database.now_ms(connection)
+            plans = {}
+            for scope, rows in wanted.items():
+                state = await catalog.find_scope(connection, scope)
+                plans[scope] = await self._plan(connection, state or _unborn(scope), rows, complete, now_ms)
+            return plans
+
+    async def _plan(
+        self,
+        connection: AsyncConnection,
+        state: ScopeState,
+        rows: Rows,
+        complete: Sequence[Complete],
+        now_ms: int,
+    ) -> _Plan:
+        """What of *rows*, and of the rows that complete lists lack, is a change in this scope."""
+        absent: Rows = {}
+        for ended in complete:
+            if ended.scope == state.scope:
+                absent |= await self._absent(connection, state, ended, now_ms)
+        return _Plan(state.head, await self._differences(connection, state, absent | rows), len(absent))
+
     async def _absent(
         self, connection: AsyncConnection, state: ScopeState, ended: Complete, now_ms: int
-    ) -> dict[tuple[str, str], bytes | None]:
+    ) -> Rows:
         """What becomes of the rows that a complete list did not have."""
         rule = ended.absence or ENTITIES[ended.entity].absence
         if rule == "keep":
@@ -130,27 +170,7 @@ class Publisher:
         end = without_stock if rule == "zero" else ended_at(now_ms)
         return {(ended.entity, key): end(payload) for key, payload in payloads.items()}
 
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        state: ScopeState,
-        rows: dict[tuple[str, str], bytes | None],
-        absent: int,
-        now_ms: int,
-    ) -> PublishResult:
-        """Write what of *rows* is a change, and move the scope's head and digest with it."""
-        found = await self._differences(connection, state, rows)
-        if not found.rows:
-            return PublishResult(state.head + 1, state.head, 0, absent)
-        head = state.head + len(found.rows)
-        await catalog.write_rows(self._database, connection, state.scope_no, state.head + 1, found.rows)
-        await catalog.move_head(connection, state, head, state.digest.shift(found.count, found.total))
-        await catalog.note_publication(connection, state.scope_no, head, now_ms, len(found.rows))
-        return PublishResult(state.head + 1, head, len(found.rows), absent)
-
-    async def _differences(
-        self, connection: AsyncConnection, state: ScopeState, rows: dict[tuple[str, str], bytes | None]
-    ) -> Differences:
+    async def _differences(self, connection: AsyncConnection, state: ScopeState, rows: Rows) -> Differences:
         # In key order: the station's tables and ours then grow at their ends.
         keys: dict[str, list[str]] = {}
         for entity, key in sorted(rows):
@@ -164,6 +184,19 @@ class Publisher:
             return differences(ordered, current)
         return await asyncio.to_thread(differences, ordered, current)
 
+    async def _write(
+        self, connection: AsyncConnection, state: ScopeState, plan: _Plan, now_ms: int
+    ) -> PublishResult:
+        """Write a plan's changes, and move the scope's head and digest with them."""
+        found = plan.found
+        if not found.rows:
+            return PublishResult(state.head + 1, state.head, 0, plan.absent)
+        head = state.head + len(found.rows)
+        await catalog.write_rows(self._database, connection, state.scope_no, state.head + 1, found.rows)
+        await catalog.move_head(connection, state, head, state.digest.shift(found.count, found.total))
+        await catalog.note_publication(connection, state.scope_no, head, now_ms, len(found.rows))
+        return PublishResult(state.head + 1, head, len(found.rows), plan.absent)
+
     def _new_gen(self) -> bytes:
         return self._random_bytes(GEN_BYTES)
 
@@ -171,6 +204,11 @@ class Publisher:
         if scopes:
             for listener in self.listeners:
                 listener(scopes)
+
+
+def _unborn(scope: str) -> ScopeState:
+    """A scope into which nothing was ever published."""
+    return ScopeState(0, scope, b"", 0, Digest(), 0)
 
 
 def without_stock(payload: bytes) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from central.catalog.publish import Complete, Publisher
+from central.catalog.publish import IN_A_THREAD_FROM, Complete, Publisher
 from central.db.catalog import find_scope, read_page
 from central.db.database import Database
 from central.db.tables import publications, scope_rows
@@ -210,3 +211,40 @@ async def test_a_page_ends_at_a_bound_of_rows_and_of_bytes(database: Database) -
     assert await page_of(0, 10, 1) == ([1], False)
     assert await page_of(9, 10, 1) == ([10], True)
     assert await page_of(10, 10, 1) == ([], True)
+
+
+async def test_a_large_list_counts_what_was_published_while_it_was_compared(database: Database) -> None:
+    """What a long comparison found out is thrown away when somebody else came first."""
+
+    class Overtaken(Publisher):
+        async def _prepare(self, *given: Any) -> Any:
+            plans = await super()._prepare(*given)
+            await Publisher(database).publish(
+                {"base": [product("P00000", "theirs"), product("other", "theirs")]}
+            )
+            return plans
+
+    rows = [product(f"P{n:05}", "ours") for n in range(IN_A_THREAD_FROM)]
+    publisher = Overtaken(database)
+    first = await publisher.publish({"base": rows})
+    assert (first["base"].seq_from, first["base"].written) == (3, len(rows))
+    again = await publisher.publish(
+        {"base": rows}, [Complete("base", "product", {row.key for row in rows}, "delete")]
+    )
+    assert (again["base"].written, again["base"].absent) == (2, 1)
+    kept = await rows_of(database, "base")
+    assert {row for row, (_, version, _) in kept.items() if version is not None} == {
+        ("product", row.key) for row in rows
+    }
+
+
+async def test_a_row_that_is_named_is_never_absent(database: Database) -> None:
+    """A list that names a row keeps it, also where its keys forgot it."""
+    done = await Publisher(database).publish(
+        {"base": [product("A")]}, [Complete("base", "product", set(), "delete")]
+    )
+    assert done["base"].written == 1
+    again = await Publisher(database).publish(
+        {"base": [product("A")]}, [Complete("base", "product", set(), "delete")]
+    )
+    assert again["base"].written == 0
