@@ -77,7 +77,9 @@ def status_of(connection: sqlite3.Connection, doc_id: str) -> DocumentStatus:
     if row is None:
         read_back = connection.execute(IN_HISTORY, (doc_id,)).fetchone()
         if read_back is None:
-            raise NotFound(f"document {doc_id} is not in this station's journal", hint="old ones are at the centre")
+            raise NotFound(
+                f"document {doc_id} is not in this station's journal", hint="old ones are at the centre"
+            )
         header, epoch, seq = read_back
         return _status(doc_id, header, (epoch, seq), (epoch, seq), "safe")
     doc_no, header, first_seq, epoch_no, first_epoch, folded_after, acked_seq, safe_seq = row

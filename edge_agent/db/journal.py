@@ -82,7 +82,9 @@ class Journal(JournalReader):
             marker: file beside the identity that says a journal was begun; `identity/journal.begun` by default.
         """
         marker = marker or path.parent / "identity" / "journal.begun"
-        connection = await opening.open_journal(path, station, marker, clock.now_ms(), random_bytes(EPOCH_BYTES))
+        connection = await opening.open_journal(
+            path, station, marker, clock.now_ms(), random_bytes(EPOCH_BYTES)
+        )
         epoch, now_ms = random_bytes(EPOCH_BYTES), clock.now_ms()
         tail = await connection.run(lambda raw: opening.next_tail(raw, station, epoch, now_ms))
         return cls(path, marker, station, clock, random_bytes, connection, tail)
@@ -114,7 +116,9 @@ class Journal(JournalReader):
         with self._lock:
             if len(self._waiting) >= WAITING_MAX_DOCUMENTS:
                 raise Unavailable(
-                    f"{WAITING_MAX_DOCUMENTS} documents wait for the disk", hint="send it again", retry_after_s=1
+                    f"{WAITING_MAX_DOCUMENTS} documents wait for the disk",
+                    hint="send it again",
+                    retry_after_s=1,
                 )
             self._waiting.append((draft, waiter))
             idle, self._committing = not self._committing, True

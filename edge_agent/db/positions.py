@@ -154,9 +154,12 @@ def read(
         if documents and size > max_bytes:
             break
         right = (
-            hashlib.sha256(payload).digest() == payload_hash and hashlib.sha256(header).digest() == header_hash
+            hashlib.sha256(payload).digest() == payload_hash
+            and hashlib.sha256(header).digest() == header_hash
         )
-        documents.append(Stored(seq, bytes(header), bytes(payload), header_hash, payload_hash, head, not right))
+        documents.append(
+            Stored(seq, bytes(header), bytes(payload), header_hash, payload_hash, head, not right)
+        )
     return documents
 
 

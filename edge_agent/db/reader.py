@@ -95,7 +95,9 @@ class JournalReader:
         """Every document that is held, one line of JSON each, the sealed bytes inside unchanged."""
         after = 0
         while True:
-            lines, after = await self._run(functools.partial(documents.export_page, after=after, limit=PAGE_DOCUMENTS))
+            lines, after = await self._run(
+                functools.partial(documents.export_page, after=after, limit=PAGE_DOCUMENTS)
+            )
             if not lines:
                 return
             yield b"".join(lines)
@@ -121,4 +123,6 @@ class JournalReader:
 
 def _must_exist(path: Path) -> None:
     if not path.exists():
-        raise NotFound(f"there is no journal at {path}", hint="was this station enrolled, and is it this instance?")
+        raise NotFound(
+            f"there is no journal at {path}", hint="was this station enrolled, and is it this instance?"
+        )

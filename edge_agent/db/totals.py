@@ -77,7 +77,9 @@ def catch_up(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def add_history(connection: sqlite3.Connection, epoch: bytes, seq: int, header: bytes, payload: bytes) -> None:
+def add_history(
+    connection: sqlite3.Connection, epoch: bytes, seq: int, header: bytes, payload: bytes
+) -> None:
     """Keep a document that was read back, inside the caller's transaction; it counts unless it is here already."""
     doc_id = str(orjson.loads(header)["doc_id"])
     known = connection.execute(KNOWN_DOCUMENT, (doc_id,)).fetchone()[0]
@@ -87,4 +89,6 @@ def add_history(connection: sqlite3.Connection, epoch: bytes, seq: int, header: 
 
 
 def _add(connection: sqlite3.Connection, totals: Totals) -> None:
-    connection.executemany(ADD_TOTAL, [(*key, count, amount) for key, (count, amount) in sorted(totals.items())])
+    connection.executemany(
+        ADD_TOTAL, [(*key, count, amount) for key, (count, amount) in sorted(totals.items())]
+    )
