@@ -12,7 +12,7 @@ import logging
 import random
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -27,8 +27,10 @@ from edge_agent.db.journal import Journal
 from edge_agent.enrolment import versions
 from edge_agent.identity import Identity
 from edge_agent.intake.accept import Intake
+from edge_agent.intake.spool import Spool, watch
 from edge_agent.local_client import PORT_FILE, TOKEN_FILE
 from edge_agent.lock import InstanceLock
+from edge_agent.retention import Retention
 from edge_agent.status import StationStatus
 from edge_agent.sync.client import CentreClient, Route
 from edge_agent.sync.contact import Contact
@@ -44,6 +46,8 @@ from shared.errors import Busy
 log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SPOOL_LOOK_S = 60.0
+"""Between looks at a spool whose events wake us; an event that got lost costs no more."""
 STOP_GRACE_S = 3.0
 """A sale under way gets so long to be answered when the agent stops."""
 
@@ -113,6 +117,11 @@ class Agent:
             self.versions,
             [drain.name for drain in self.drains],
         )
+        self.retention = Retention(journal, config.spool_folder, clock, retention_days=config.retention_days)
+        self.spool: Spool | None = None
+        if config.spool:
+            interval_s = config.spool_interval_s if config.spool_polling else SPOOL_LOOK_S
+            self.spool = Spool(config.spool_folder, self.intake, clock, interval_s=interval_s)
         self.report = ReportLine(
             journal,
             catalog,
@@ -137,31 +146,18 @@ class Agent:
     @contextlib.asynccontextmanager
     async def lines(self) -> AsyncIterator[None]:
         """Keep the lines to the centre going for the length of the block."""
-        named: list[tuple[str, Line]] = [
-            ("upload", self.upload),
-            ("download", self.download),
-            ("report", self.report),
-        ]
+        outward: list[Line] = [self.upload, self.download, self.report]
+        inward: list[Line] = [self.retention, *self.drains]
         tasks = [
-            asyncio.create_task(
-                keep_going(
-                    line,
-                    self.clock,
-                    self._wakes[name],
-                    random.Random(),
-                    self._hurries[name],
-                    self.contact.lost,
-                ),
-                name=name,
-            )
-            for name, line in named
+            self._task(line, self._wakes[line.name], self._hurries[line.name], self.contact.lost)
+            for line in outward
         ]
-        tasks += [
-            asyncio.create_task(
-                keep_going(line, self.clock, asyncio.Event(), random.Random()), name=line.name
-            )
-            for line in self.drains
-        ]
+        tasks += [self._task(line, asyncio.Event()) for line in inward]
+        if self.spool is not None:
+            dropped = asyncio.Event()
+            tasks.append(self._task(self.spool, dropped))
+            if not self.config.spool_polling:
+                tasks.append(asyncio.create_task(_watch(self.config.spool_folder, dropped), name="watch"))
         try:
             yield
         finally:
@@ -171,6 +167,17 @@ class Agent:
             for drain in self.drains:
                 await drain.close()
             await self.client.close()
+
+    def _task(
+        self,
+        line: Line,
+        wake: asyncio.Event,
+        hurry: asyncio.Event | None = None,
+        lost: Callable[[str], None] = lambda why: None,
+    ) -> asyncio.Task[None]:
+        return asyncio.create_task(
+            keep_going(line, self.clock, wake, random.Random(), hurry, lost), name=line.name
+        )
 
 
 @contextlib.asynccontextmanager
@@ -203,7 +210,7 @@ async def listening(agent: Agent) -> AsyncIterator[int]:
         sync_now=agent.sync_now,
     )
     app = api.make_app(lookup.routes(agent.catalog, agent.clock))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=STOP_GRACE_S)
     await runner.setup()
     port_file = config.data_dir / PORT_FILE
     try:
@@ -243,6 +250,14 @@ async def serve(config: AgentConfig) -> None:
             log.info("agent_listening", extra={"station": agent.me.station, "port": port})
             await stop.wait()
         log.info("agent_stopped", extra={"station": agent.me.station})
+
+
+async def _watch(folder: Path, dropped: asyncio.Event) -> None:
+    """Wake the spool by events; without them (a share, no more inotify handles) it still looks by time."""
+    try:
+        await watch(folder, dropped)
+    except Exception as error:
+        log.warning("spool_not_watched", extra={"folder": str(folder), "why": str(error)})
 
 
 def _boot_id() -> str:

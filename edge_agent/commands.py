@@ -6,14 +6,18 @@ Nothing is decided here: each command loads the settings, calls the part that do
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from edge_agent import config as settings
 from shared import __version__
+
+if TYPE_CHECKING:
+    from edge_agent.verify import Finding
 
 T = TypeVar("T")
 
@@ -106,6 +110,56 @@ def sync(
 
     config = settings.load(instance, config_file, data_dir=data_dir)
     _show(_run(ask(config.data_dir, "POST", "/v1/sync")), as_json)
+
+
+@app.command()
+def verify(
+    instance: Instance = None,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Prove the journal right: chain, positions, hashes, day totals. It may run beside the agent."""
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    findings = _run(_verified(config.data_dir / "journal.db"))
+    if as_json:
+        _print_json({"findings": [{"check": f.check, "where": f.where, "what": f.what} for f in findings]})
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.check:<11}{finding.where}: {finding.what}")
+        _talk(f"{len(findings)} findings" if findings else "the journal is whole")
+    if findings:
+        raise typer.Exit(1)
+
+
+async def _verified(path: Path) -> list[Finding]:
+    from edge_agent.db.reader import JournalReader
+    from edge_agent.verify import verify as verify_journal
+
+    journal = await JournalReader.open_existing(path)
+    try:
+        return await verify_journal(journal)
+    finally:
+        await journal.close()
+
+
+@app.command()
+def export(instance: Instance = None, config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Write every document that is held to stdout, one line of JSON each. It may run beside the agent."""
+    config = settings.load(instance, config_file, data_dir=data_dir)
+    _run(_exported(config.data_dir / "journal.db"))
+
+
+async def _exported(path: Path) -> None:
+    from edge_agent.db.reader import JournalReader
+
+    journal = await JournalReader.open_existing(path)
+    try:
+        async for lines in journal.export():
+            sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+    finally:
+        await journal.close()
 
 
 @app.command()

@@ -146,7 +146,7 @@ class CentreClient:
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionFailed(
-                f"{self._base} was not reached: {error or type(error).__name__}", hint=_why(error)
+                f"{self._base} was not reached: {_short(error)}", hint=_why(error)
             ) from error
 
     async def request(
@@ -364,6 +364,13 @@ def _garbled(error: object) -> ConnectionFailed:
 def _seconds(text: str | None) -> float | None:
     # The date form of Retry-After is not used by the centre, and a wrong device clock would make nonsense of it.
     return float(text) if text is not None and text.isdigit() else None
+
+
+def _short(error: BaseException) -> str:
+    """An error below HTTP in few words; aiohttp's own would tell the host twice."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorError):
+        return str(error.os_error.strerror or error.os_error)
+    return str(error) or type(error).__name__
 
 
 def _why(error: BaseException) -> str:
