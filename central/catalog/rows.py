@@ -6,10 +6,10 @@ written twice is no change, whatever the order of its fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import pydantic
+from pydantic import BaseModel, ValidationError, create_model
 
 from shared.canonical import canonical
 from shared.catalog.changes import Change
@@ -19,15 +19,6 @@ from shared.errors import BadInput
 from shared.protocol.problems import from_validation
 
 ROW_MAX_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """A row of a list that was not taken; `key` where it could be read."""
-
-    line: int
-    key: str | None
-    why: str
 
 
 def entity_named(name: str) -> Entity:
@@ -41,12 +32,23 @@ def entity_named(name: str) -> Entity:
     return entity
 
 
+@cache
+def _key_model(entity: Entity) -> type[BaseModel]:
+    fields = {name: entity.model.model_fields[name] for name in entity.key_fields}
+    definitions: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
+    return create_model(f"{entity.model.__name__}Key", **definitions)
+
+
 def read_key(entity: Entity, row: dict[str, Any]) -> str | None:
-    """The key of a row that may be wrong otherwise, or None where even that cannot be read."""
-    values = [row.get(field) for field in entity.key_fields]
-    if values[0] in (None, "") or not all(isinstance(value, str | None) for value in values):
+    """The key of a row that may be wrong otherwise, or None where even that cannot be told.
+
+    A key is made of understood values (a quantity of "1.50" stands in it as "1.5"), so its fields alone are put
+    through their model.
+    """
+    try:
+        return entity.key(_key_model(entity).model_validate(row).model_dump(exclude_unset=True))
+    except ValidationError:
         return None
-    return entity.key(row)
 
 
 def read_row(
@@ -72,7 +74,7 @@ def read_row(
     else:
         try:
             row = entity.model.model_validate(row).model_dump(exclude_unset=True)
-        except pydantic.ValidationError as error:
+        except ValidationError as error:
             raise from_validation(error, name) from None
         key = entity.key(row)
         payload = canonical(row)

@@ -47,8 +47,8 @@ def test_a_deletion_needs_only_the_key() -> None:
     assert (scope, change.key, change.payload) == ("base", "A", None)
     with pytest.raises(BadInput, match="key fields code"):
         read_row("product", {"name": "x"}, deleted=True)
-    with pytest.raises(BadInput, match="price_list"):
-        read_row("price", {"product": "A"}, deleted=True)
+    with pytest.raises(BadInput, match="warehouse"):
+        read_row("balance", {"product": "A"}, deleted=True)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,15 @@ def test_a_scope_that_does_not_exist_in_kind_is_refused() -> None:
     """Only base and the four families are scopes."""
     with pytest.raises(BadInput, match="not a scope"):
         read_row("product", {"code": "A", "name": "x"}, "shop/S1")
+
+
+def test_a_deletion_means_the_same_key_however_it_is_written() -> None:
+    """What is deleted is the row that was published, though its quantity was written with another zero."""
+    _, published = read_row("price", PRICE | {"min_quantity": "1.5"})
+    _, deleted = read_row("price", PRICE | {"min_quantity": "1.50"}, deleted=True)
+    assert deleted.key == published.key
+    with pytest.raises(BadInput, match="key fields"):
+        read_row("price", {"price_list": "RETAIL"}, deleted=True)
 
 
 def test_a_bad_row_may_still_tell_its_key() -> None:
