@@ -19,6 +19,7 @@ from central.connectors import CONNECTORS
 from central.db import deliveries
 from central.db import verify as rows
 from central.db.database import AnyRow, Database
+from central.monitoring import totals
 from shared import journal
 from shared.canonical import sha256, version_of
 from shared.digest import Digest, row_hash
@@ -88,6 +89,7 @@ async def verify_in(connection: AsyncConnection, station: str | None = None) -> 
     else:
         for station_no in station_codes:
             await _documents(connection, station_no, station_codes, report)
+    await _totals(connection, station, report)
     return report
 
 
@@ -261,6 +263,24 @@ async def _orphans(connection: AsyncConnection, report: Report) -> None:
         what = "stands at no position of any chain" if table == "bodies" else "has no stored document"
         for doc_no in doc_nos:
             report.add(Finding("state", f"row of table {table}: document {doc_no} {what}"))
+
+
+# ---- day totals: I1, as the stations see it ----
+
+
+async def _totals(connection: AsyncConnection, station: str | None, report: Report) -> None:
+    for total in await totals.lacking(connection, station):
+        code, business_date, kind, currency = total.key
+        said, stored = total.station or (0, 0), total.centre
+        report.add(
+            Finding(
+                "totals",
+                f"{business_date} {kind} {currency}: the station counts {said[0]} payments of {said[1]} in all, "
+                f"the centre has {stored[0]} of {stored[1]}",
+                station=code,
+                hint="the station says that it has sent all: run `counterflow-agent verify` there",
+            )
+        )
 
 
 # ---- deliveries: I2 ----

@@ -316,6 +316,45 @@ def add_code(
     _print_code(made, f"station {station}" if station else f"group {group}, {uses} uses", as_json)
 
 
+@codes.command("list")
+@told
+def list_codes(context: typer.Context, as_json: Json = False) -> None:
+    """Codes that may still be used; the codes themselves are never shown again."""
+    found = ask(context.obj, lambda client: client.get("/v1/admin/codes"))["items"]
+    if as_json:
+        output.json(found)
+        return
+    output.table(
+        ("id", "station", "group", "store", "replace", "uses left", "created", "expires"),
+        [
+            (
+                row["id"],
+                row["station"],
+                row["group"],
+                row["store"],
+                "yes" if row["replace"] else None,
+                row["uses_left"],
+                short_time(row["created"]),
+                short_time(row["expires"]),
+            )
+            for row in found
+        ],
+    )
+
+
+@codes.command("cancel")
+@told
+def cancel_code(
+    context: typer.Context,
+    code_id: Annotated[
+        str, typer.Argument(metavar="ID", help="As `codes list` shows it.", show_default=False)
+    ],
+) -> None:
+    """Let nobody use a code any more."""
+    ask(context.obj, lambda client: client.post(f"/v1/admin/codes/{part(code_id)}/cancel"))
+    done(f"code {code_id} opens nothing any more")
+
+
 def _print_code(made: dict[str, Any], what: str, as_json: bool) -> None:
     if as_json:
         output.json(made)

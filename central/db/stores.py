@@ -203,6 +203,31 @@ async def revoke_station(connection: AsyncConnection, station_no: int) -> None:
     await drop_unused_codes(connection, station_no)
 
 
+async def open_codes(connection: AsyncConnection, now_ms: int) -> Sequence[AnyRow]:
+    """Enrolment codes that may still be used, the newest first."""
+    statement = (
+        select(
+            enrolment_codes,
+            stations.c.code.label("station"),
+            groups.c.code.label("group"),
+            stores.c.code.label("store"),
+        )
+        .select_from(
+            enrolment_codes.outerjoin(stations, stations.c.station_no == enrolment_codes.c.station_no)
+            .outerjoin(groups, groups.c.group_no == enrolment_codes.c.group_no)
+            .outerjoin(stores, stores.c.store_no == enrolment_codes.c.store_no)
+        )
+        .where(enrolment_codes.c.uses_left > 0, enrolment_codes.c.expires_ms > now_ms)
+    )
+    return (await connection.execute(statement.order_by(enrolment_codes.c.created_ms.desc()))).all()
+
+
+async def close_code(connection: AsyncConnection, code_hash: bytes) -> None:
+    """Let nobody use a code any more; who has used it still gets the same answer."""
+    statement = update(enrolment_codes).where(enrolment_codes.c.hash == code_hash)
+    await connection.execute(statement.values(uses_left=0))
+
+
 async def drop_unused_codes(connection: AsyncConnection, station_no: int) -> None:
     """Forget codes of a station that nobody has used; a used one stays, for the same answer to the same machine."""
     unused = (enrolment_codes.c.station_no == station_no) & enrolment_codes.c.used_by.is_(None)

@@ -2,13 +2,15 @@
 
 A station's report carries its totals of the last days; the comparison is honest about when it means nothing: while
 the station has a backlog, while documents of it are not applied, or when its report is older than its newest
-documents. Pure but for `compare`, which reads.
+documents. Pure but for `compare` and `lacking`, which read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import overview as rows
 from central.db.database import AnyRow, Database
@@ -52,13 +54,7 @@ async def compare(
 ) -> list[Total]:
     """All totals of business dates *first* to *last*; delivered ones where *integration* is named."""
     async with database.read() as connection:
-        reports = [
-            row
-            for row in await rows.stations_for_status(connection)
-            if station is None or row.code == station
-        ]
-        unsettled = await rows.unsettled_stations(connection)
-        received = await rows.last_received_ms(connection)
+        claims = await _claims(connection, station)
         centre = _by_key(await rows.centre_totals(connection, first=first, last=last, station=station))
         delivered = None
         if integration is not None:
@@ -67,8 +63,29 @@ async def compare(
                     connection, first=first, last=last, station=station, delivered_to=integration
                 )
             )
-    claims = {row.code: claim_of(row, unsettled, received.get(row.station_no)) for row in reports}
     return judge(claims, centre, delivered, first, last)
+
+
+async def lacking(connection: AsyncConnection, station: str | None) -> list[Total]:
+    """Totals of which a station with nothing left to send says more than the centre has (I1)."""
+    claims = await _claims(connection, station)
+    dates = [key[1] for claim in claims.values() for key in claim.totals]
+    if not dates:
+        return []
+    centre = _by_key(await rows.centre_totals(connection, first=min(dates), last=max(dates), station=station))
+    compared = judge(claims, centre, None, min(dates), max(dates))
+    # The other way round is no loss: a replaced PC does not know what its station sold before.
+    return [total for total in disagreeing(compared) if total.station and total.station[0] > total.centre[0]]
+
+
+async def _claims(connection: AsyncConnection, station: str | None) -> dict[str, Claim]:
+    unsettled = await rows.unsettled_stations(connection)
+    received = await rows.last_received_ms(connection)
+    return {
+        row.code: claim_of(row, unsettled, received.get(row.station_no))
+        for row in await rows.stations_for_status(connection)
+        if station is None or row.code == station
+    }
 
 
 def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim:
@@ -81,21 +98,16 @@ def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim
         )
         for total in report.get("day_totals", ())
     }
-    unfit = ""
+    first = min((key[1] for key in totals), default=None)
     if not report:
-        unfit = "has not reported yet"
-    elif report.get("backlog"):
-        unfit = f"{report['backlog']} documents not sent yet"
-    elif row.station_no in unsettled:
-        unfit = "documents not applied yet: waiting, parked or held"
-    elif received_ms is not None and row.report_ms < received_ms + REPORT_MARGIN_MS:
-        unfit = "its report is older than its newest documents"
-        return Claim(totals, _first(totals), unfit, aged=True)
-    return Claim(totals, _first(totals), unfit)
-
-
-def _first(totals: Iterable[Key]) -> str | None:
-    return min((key[1] for key in totals), default=None)
+        return Claim(totals, first, "has not reported yet")
+    if report.get("backlog"):
+        return Claim(totals, first, f"{report['backlog']} documents not sent yet")
+    if row.station_no in unsettled:
+        return Claim(totals, first, "documents not applied yet: waiting, parked or held")
+    if received_ms is not None and row.report_ms < received_ms + REPORT_MARGIN_MS:
+        return Claim(totals, first, "its report is older than its newest documents", aged=True)
+    return Claim(totals, first, "")
 
 
 def judge(

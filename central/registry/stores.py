@@ -363,8 +363,31 @@ class Registry:
 
         return await self._database.run(work)
 
+    async def cancel_code(self, code_id: str, *, who: str) -> None:
+        """Let nobody use an enrolment code any more; *code_id* is what the list of open codes calls it."""
+
+        async def work(connection: AsyncConnection) -> None:
+            now_ms = await self._database.now_ms(connection)
+            found = [
+                row for row in await rows.open_codes(connection, now_ms) if code_id_of(row.hash) == code_id
+            ]
+            if not found:
+                raise NotFound(
+                    f'there is no open code "{code_id}"', hint="`counterflow-central codes list` shows them"
+                )
+            await rows.close_code(connection, found[0].hash)
+            detail = {"id": code_id, "station": found[0].station, "group": found[0].group}
+            await self._note(connection, who, "code.cancel", detail)
+
+        await self._database.run(work)
+
     async def _note(self, connection: AsyncConnection, who: str, what: str, detail: dict[str, Any]) -> None:
         await audit.record(connection, await self._database.now_ms(connection), who, what, detail)
+
+
+def code_id_of(code_hash: bytes) -> str:
+    """What a code is called where it must not be shown."""
+    return code_hash.hex()[:12]
 
 
 async def _store(connection: AsyncConnection, code: str) -> Any:

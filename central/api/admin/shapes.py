@@ -220,6 +220,23 @@ class NewCode(Shape):
     code_days: int = Field(CODE_DAYS, ge=1, le=366)
 
 
+class OpenCode(Shape):
+    """A code that may still be used. `id` names it; the code itself is never shown again."""
+
+    id: str
+    station: str | None
+    group: str | None
+    store: str | None
+    replace: bool
+    uses_left: int
+    created: str
+    expires: str
+
+
+class OpenCodes(Shape):
+    items: list[OpenCode]
+
+
 class Reinstate(Shape):
     code_days: int = Field(CODE_DAYS, ge=1, le=366)
 

@@ -20,6 +20,8 @@ from central.api.admin.shapes import (
     Move,
     NewCode,
     NewStation,
+    OpenCode,
+    OpenCodes,
     Poke,
     Poked,
     Reinstate,
@@ -33,6 +35,7 @@ from central.api.http import Auth, endpoint, query_int, raw_body, read_model, re
 from central.db import stores as rows
 from central.db.database import AnyRow
 from central.registry import import_csv
+from central.registry.stores import code_id_of
 from shared.canonical import parse_object
 from shared.clock import rfc3339
 from shared.errors import NotFound
@@ -280,6 +283,38 @@ class StationsApi(Part):
             who=who(request),
         )
         return reply(request, await self._code(code, new.station, new.code_days), status=201)
+
+    @endpoint(
+        "GET", "/v1/admin/codes", auth=Auth.ADMIN, summary="Enrolment codes still open", reply=OpenCodes
+    )
+    async def list_codes(self, request: web.Request) -> web.StreamResponse:
+        async with self.centre.database.read() as connection:
+            found = await rows.open_codes(connection, await self.centre.database.now_ms(connection))
+        items = [
+            OpenCode(
+                id=code_id_of(row.hash),
+                station=row.station,
+                group=row.group,
+                store=row.store,
+                replace=row.replace,
+                uses_left=row.uses_left,
+                created=rfc3339(row.created_ms),
+                expires=rfc3339(row.expires_ms),
+            )
+            for row in found
+        ]
+        return reply(request, OpenCodes(items=items))
+
+    @endpoint(
+        "POST",
+        "/v1/admin/codes/{id}/cancel",
+        auth=Auth.ADMIN,
+        summary="Let nobody use an enrolment code any more",
+        reply=OpenCodes,
+    )
+    async def cancel_code(self, request: web.Request) -> web.StreamResponse:
+        await self.centre.registry.cancel_code(request.match_info["id"], who=who(request))
+        return await self.list_codes(request)
 
     async def _station_row(self, code: str) -> StationRow:
         async with self.centre.database.read() as connection:

@@ -117,6 +117,19 @@ async def test_a_station_is_shown_in_full_and_led_through_its_life(hq: HQ) -> No
     assert (await refusal(hq.client.get("/v1/admin/stations/T-9"))).http_status == 404
 
 
+async def test_open_codes_are_listed_and_cancelled(hq: HQ) -> None:
+    """A group's code that went astray is closed; the list never shows a code."""
+    await hq.client.post("/v1/admin/stores", STORE)
+    await hq.client.post("/v1/admin/groups", {"code": "G1"})
+    made = await hq.client.post("/v1/admin/codes", {"group": "G1", "store": "S1", "uses": 20})
+    (row,) = (await hq.client.get("/v1/admin/codes"))["items"]
+    assert (row["group"], row["uses_left"], made["enrolment_code"] in str(row)) == ("G1", 20, False)
+    assert (await hq.client.post(f"/v1/admin/codes/{row['id']}/cancel"))["items"] == []
+    assert (await refusal(hq.client.post(f"/v1/admin/codes/{row['id']}/cancel"))).http_status == 404
+    wanted = canonical({"code": made["enrolment_code"], "public_key": "0" * 64})
+    assert (await refusal(hq.client.request("POST", "/v1/enroll", body=wanted))).http_status == 409
+
+
 async def test_documents_are_found_by_all_their_names(hq: HQ) -> None:
     """By doc_id, by printed reference, by number; with rows, deliveries and state."""
     await sell(hq.centre, "T-1", 5)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from central.monitoring.totals import Claim, Total, compare, judge
+from central.verify import verify
 from shared.canonical import parse_object
 from tests.support.centre import open_centre
 from tests.support.hq import report, sell
@@ -103,7 +104,10 @@ async def test_station_centre_and_delivery_are_compared_over_the_database(
             pass
         delivered = await compare(centre.database, first=day, last=day, integration="erp")
         assert [total.agrees for total in delivered] == [True, True]
+        assert (await verify(centre.database)).ok
         await report(centre, "T-1", day_totals=station_totals(7))
+        found = (await verify(centre.database)).findings
+        assert {finding.check for finding in found} == {"totals"}
         assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [
             False,
             False,
