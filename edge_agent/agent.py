@@ -46,8 +46,6 @@ from shared.errors import Busy
 log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-SPOOL_LOOK_S = 60.0
-"""Between looks at a spool whose events wake us; an event that got lost costs no more."""
 STOP_GRACE_S = 3.0
 """A sale under way gets so long to be answered when the agent stops."""
 
@@ -120,8 +118,7 @@ class Agent:
         self.retention = Retention(journal, config.spool_folder, clock, retention_days=config.retention_days)
         self.spool: Spool | None = None
         if config.spool:
-            interval_s = config.spool_interval_s if config.spool_polling else SPOOL_LOOK_S
-            self.spool = Spool(config.spool_folder, self.intake, clock, interval_s=interval_s)
+            self.spool = Spool(config.spool_folder, self.intake, clock, interval_s=config.spool_interval_s)
         self.report = ReportLine(
             journal,
             catalog,
@@ -157,7 +154,7 @@ class Agent:
             dropped = asyncio.Event()
             tasks.append(self._task(self.spool, dropped))
             if not self.config.spool_polling:
-                tasks.append(asyncio.create_task(_watch(self.config.spool_folder, dropped), name="watch"))
+                tasks.append(asyncio.create_task(self._watch_spool(dropped), name="watch"))
         try:
             yield
         finally:
@@ -167,6 +164,19 @@ class Agent:
             for drain in self.drains:
                 await drain.close()
             await self.client.close()
+
+    async def _watch_spool(self, dropped: asyncio.Event) -> None:
+        """Wake the spool by events; without them (a share, no more handles) it still looks by time.
+
+        A spool that nobody ever used is looked at by time alone: watching costs 2 MB.
+        """
+        folder = self.config.spool_folder
+        while not await asyncio.to_thread(_is_used, folder):
+            await self.clock.sleep(self.config.spool_interval_s)
+        try:
+            await watch(folder, dropped)
+        except Exception as error:
+            log.warning("spool_not_watched", extra={"folder": str(folder), "why": str(error)})
 
     def _task(
         self,
@@ -252,12 +262,9 @@ async def serve(config: AgentConfig) -> None:
         log.info("agent_stopped", extra={"station": agent.me.station})
 
 
-async def _watch(folder: Path, dropped: asyncio.Event) -> None:
-    """Wake the spool by events; without them (a share, no more inotify handles) it still looks by time."""
-    try:
-        await watch(folder, dropped)
-    except Exception as error:
-        log.warning("spool_not_watched", extra={"folder": str(folder), "why": str(error)})
+def _is_used(spool: Path) -> bool:
+    """Whether a file was ever dropped here."""
+    return any(any(spool.joinpath(part).glob("*")) for part in ("in", "taken", "bad"))
 
 
 def _boot_id() -> str:

@@ -97,7 +97,7 @@ class AgentConfig(BaseModel):
         False, description="Look at the spool by time instead of by events; needed on network shares."
     )
     spool_interval_s: int = Field(
-        5, ge=1, le=3600, description="Seconds between looks at the spool when polling."
+        5, ge=1, le=3600, description="Seconds between looks at the spool that no event asked for."
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
