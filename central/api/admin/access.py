@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import audit
 from central.api.admin.part import PAGING, Part, after_number, next_of, page_of, time_or_none, who
-from central.api.admin.shapes import (
+from central.api.admin.shapes.access import (
     Audit,
     AuditRow,
     ConsumerCursor,

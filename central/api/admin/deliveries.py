@@ -6,7 +6,7 @@ from aiohttp import web
 
 from central import audit
 from central.api.admin.part import Part, page_of, time_or_none
-from central.api.admin.shapes import (
+from central.api.admin.shapes.deliveries import (
     Batches,
     BatchOutcome,
     BatchRow,

@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.api.admin.part import PAGING, Part, after_number, choice, next_of, page_of, who
-from central.api.admin.shapes import (
+from central.api.admin.shapes.documents import (
     DeliveryOfDocument,
     DocumentDetail,
     DocumentRow,

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from central import verify
 from central.api.admin.part import Part
-from central.api.admin.shapes import (
+from central.api.admin.shapes.oversight import (
     FindingRow,
     IntegrationStatus,
     ScopeHead,

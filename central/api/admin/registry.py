@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from central.api.admin.part import Part, who
-from central.api.admin.shapes import (
+from central.api.admin.shapes.registry import (
     GroupChanges,
     GroupRow,
     Groups,

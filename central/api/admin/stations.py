@@ -8,9 +8,8 @@ import io
 from aiohttp import web
 
 from central.api.admin.part import PAGING, Part, choice, next_of, page_of, time_or_none, who
-from central.api.admin.shapes import (
-    CODE_DAYS,
-    DAY_S,
+from central.api.admin.shapes.shape import CODE_DAYS, DAY_S
+from central.api.admin.shapes.stations import (
     EnrolmentCode,
     EpochRow,
     GroupsChange,
@@ -35,7 +34,7 @@ from central.api.http import Auth, endpoint, query_int, raw_body, read_model, re
 from central.db import stores as rows
 from central.db.database import AnyRow
 from central.registry import import_csv
-from central.registry.stores import code_id_of
+from central.registry.codes import code_id_of
 from shared.canonical import parse_object
 from shared.clock import rfc3339
 from shared.errors import NotFound
