@@ -15,7 +15,7 @@ from shared.quantity import from_micro, to_micro
 class Record(BaseModel):
     """A model that keeps fields it does not know: a newer till's fields travel through an older agent unchanged."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
 def _quantity(value: Any) -> str:
