@@ -23,15 +23,14 @@ from shared.faultpoints import reach
 from shared.journal import link
 
 INSERT_EPOCH = """
-INSERT INTO epochs (epoch, parent, parent_last, parent_head, prev_head, number_base, safe_head, started_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO epochs (epoch_no, epoch, parent, parent_last, parent_head, prev_head, number_base, safe_head, started_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-INSERT_DOCUMENT = """
-INSERT INTO documents (doc_no, doc_id, idempotency_key, request_hash, epoch_no, seq,
+_INSERT_DOCUMENTS = """
+INSERT INTO documents (doc_no, doc_id, idempotency_key, request_hash, epoch_no, seq, head,
                        header, payload, header_hash, payload_hash, sealed_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-INSERT_POSITION = "INSERT INTO journal (epoch_no, seq, doc_no, head) VALUES (?, ?, ?, ?)"
+VALUES """
+_ONE_DOCUMENT = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DOCUMENT = """
 SELECT d.doc_id, d.header, d.payload_hash, d.request_hash, e.epoch, d.seq
 FROM documents d JOIN epochs e USING (epoch_no)
@@ -39,7 +38,10 @@ FROM documents d JOIN epochs e USING (epoch_no)
 DOCUMENT_BY_KEY = _DOCUMENT + "WHERE d.idempotency_key = ?"
 DOCUMENT_BY_ID = _DOCUMENT + "WHERE d.doc_id = ?"
 
+DocumentRow = tuple[int, str, str | None, bytes, int, int, bytes, bytes, bytes, bytes, bytes, int]
 NUMBER_MAX_CHARS = 100
+ROWS_PER_STATEMENT = 16
+"""Documents in one statement; SQLite keeps one prepared for each count up to it."""
 
 
 @dataclass(slots=True)
@@ -62,22 +64,23 @@ class Draft:
     sealed_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tail:
-    """The end of the current epoch: where the next document goes.
+    """The end of the current epoch: where the next document goes. A commit makes a new one, and none is changed.
 
-    `epoch_no` is 0 until the epoch is written, which happens with its first document.
+    `is_written` says whether the epoch has its row: it gets it with its first document.
     """
 
     station: str
+    epoch_no: int
     epoch: bytes
-    head: bytes
+    parent: tuple[bytes, int, bytes] | None
+    started_ms: int
     number_base: int
     doc_no: int
-    started_ms: int
-    seq: int = 0
-    epoch_no: int = 0
-    parent: tuple[bytes, int, bytes] | None = None
+    seq: int
+    head: bytes
+    is_written: bool
 
     @property
     def last_number(self) -> int:
@@ -88,6 +91,11 @@ class Tail:
         if last_number <= self.last_number:
             return self
         return replace(self, number_base=last_number - self.seq)
+
+    def moved_to(self, seq: int, head: bytes, doc_no: int) -> Tail:
+        """The tail after documents were appended."""
+        begun = (self.station, self.epoch_no, self.epoch, self.parent, self.started_ms, self.number_base)
+        return Tail(*begun, doc_no, seq, head, True)
 
 
 Outcome = tuple[Accepted, bool] | CounterflowError
@@ -113,32 +121,43 @@ def _append(
 ) -> tuple[Tail, list[Outcome]]:
     head, seq, doc_no = tail.head, tail.seq, tail.doc_no
     outcomes: list[Outcome] = []
-    with transaction(connection):
-        epoch_no = tail.epoch_no or write_epoch(connection, tail)
-        documents, positions = [], []
-        for draft in drafts:
-            seq += 1
-            doc_no += 1
-            number = draft.number or f"{tail.station}-{tail.number_base + seq}"
-            header = canonical({**draft.header, "number": number})
-            header_hash = hashlib.sha256(header).digest()
-            head = link(head, seq, header_hash, draft.payload_hash)
-            documents.append(
-                (doc_no, draft.doc_id, draft.key, draft.request_hash, epoch_no, seq,
-                 header, draft.payload, header_hash, draft.payload_hash, draft.sealed_ms)
-            )  # fmt: skip
-            positions.append((epoch_no, seq, doc_no, head))
-            accepted = _accepted(draft.doc_id, draft.kind, number, draft.business_date, tail.epoch, seq)
-            outcomes.append((accepted, False))
-        if len(documents) == 1:
-            connection.execute(INSERT_DOCUMENT, documents[0])
-            connection.execute(INSERT_POSITION, positions[0])
-        else:
-            connection.executemany(INSERT_DOCUMENT, documents)
-            connection.executemany(INSERT_POSITION, positions)
+    rows: list[DocumentRow] = []
+    for draft in drafts:
+        seq += 1
+        doc_no += 1
+        number = draft.number or f"{tail.station}-{tail.number_base + seq}"
+        header = canonical({**draft.header, "number": number})
+        header_hash = hashlib.sha256(header).digest()
+        head = link(head, seq, header_hash, draft.payload_hash)
+        rows.append(
+            (doc_no, draft.doc_id, draft.key, draft.request_hash, tail.epoch_no, seq, head,
+             header, draft.payload, header_hash, draft.payload_hash, draft.sealed_ms)
+        )  # fmt: skip
+        accepted = _accepted(draft.doc_id, draft.kind, number, draft.business_date, tail.epoch, seq)
+        outcomes.append((accepted, False))
+    if tail.is_written and len(rows) <= ROWS_PER_STATEMENT:
         reach("journal.before_commit")
+        insert_documents(connection, rows)
+    else:
+        with transaction(connection):
+            if not tail.is_written:
+                write_epoch(connection, tail)
+            for first in range(0, len(rows), ROWS_PER_STATEMENT):
+                insert_documents(connection, rows[first : first + ROWS_PER_STATEMENT])
+            reach("journal.before_commit")
     reach("journal.after_commit")
-    return replace(tail, epoch_no=epoch_no, seq=seq, head=head, doc_no=doc_no), outcomes
+    return tail.moved_to(seq, head, doc_no), outcomes
+
+
+def insert_documents(connection: sqlite3.Connection, rows: Sequence[DocumentRow]) -> None:
+    """Write documents with their first positions in one statement; outside a transaction it is one of its own."""
+    values = rows[0] if len(rows) == 1 else [value for row in rows for value in row]
+    connection.execute(_insert_documents(len(rows)), values)
+
+
+@functools.lru_cache(maxsize=ROWS_PER_STATEMENT)
+def _insert_documents(count: int) -> str:
+    return _INSERT_DOCUMENTS + ", ".join([_ONE_DOCUMENT] * count)
 
 
 def _append_unknown(
@@ -211,20 +230,7 @@ def _reference_prefix(epoch: bytes) -> str:
     return ids.reference(epoch, 0)[:-1]
 
 
-def write_epoch(connection: sqlite3.Connection, tail: Tail) -> int:
-    """Write the row of a new epoch; returns its number."""
-    parent, parent_last, parent_head = tail.parent or (None, None, None)
-    cursor = connection.execute(
-        INSERT_EPOCH,
-        (
-            tail.epoch,
-            parent,
-            parent_last,
-            parent_head,
-            tail.head,
-            tail.number_base,
-            tail.head,
-            tail.started_ms,
-        ),
-    )
-    return int(cursor.lastrowid or 0)
+def write_epoch(connection: sqlite3.Connection, tail: Tail) -> None:
+    """Write the row of a new epoch, inside the transaction of its first document."""
+    begun = (tail.epoch_no, tail.epoch, *(tail.parent or (None, None, None)))
+    connection.execute(INSERT_EPOCH, (*begun, tail.head, tail.number_base, tail.head, tail.started_ms))

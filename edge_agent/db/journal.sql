@@ -25,6 +25,7 @@ CREATE TABLE documents (
     request_hash    BLOB NOT NULL,
     epoch_no        INTEGER NOT NULL,          -- its first position: the one on the receipt
     seq             INTEGER NOT NULL,
+    head            BLOB NOT NULL,             -- after it, there
     header          BLOB NOT NULL,
     payload         BLOB NOT NULL,
     header_hash     BLOB NOT NULL,
@@ -39,6 +40,11 @@ CREATE TABLE journal (
     head     BLOB NOT NULL,
     PRIMARY KEY (epoch_no, seq)
 ) WITHOUT ROWID;
+
+-- No document without its position. One statement writes both, and so a sale alone is one statement: BEGIN, INSERT and
+-- COMMIT of its own would each hand the processor over between the journal's thread and the event loop.
+CREATE TRIGGER first_position AFTER INSERT ON documents BEGIN
+    INSERT INTO journal (epoch_no, seq, doc_no, head) VALUES (new.epoch_no, new.seq, new.doc_no, new.head); END;
 
 -- A projection, brought up to date when it is read; meta.totals_upto is the last doc_no in it.
 CREATE TABLE day_totals (

@@ -39,6 +39,11 @@ FROM epochs e LEFT JOIN journal j
   ON j.epoch_no = e.epoch_no AND j.seq = (SELECT max(seq) FROM journal WHERE epoch_no = e.epoch_no)
 ORDER BY e.epoch_no DESC LIMIT 1
 """
+# A number is never used again, also after the newest documents were purged: all of those were counted before.
+LAST_DOC_NO = """
+SELECT max(coalesce((SELECT max(doc_no) FROM documents), 0),
+           coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'totals_upto'), 0))
+"""
 LAST_NUMBER = """
 SELECT max(e.number_base + coalesce((SELECT max(seq) FROM journal WHERE epoch_no = e.epoch_no), e.first - 1))
 FROM epochs e
@@ -96,12 +101,15 @@ def next_tail(connection: sqlite3.Connection, station: str, epoch: bytes, now_ms
     floor = connection.execute("SELECT value FROM meta WHERE key = 'last_number'").fetchone()
     return Tail(
         station=station,
+        epoch_no=connection.execute("SELECT coalesce(max(epoch_no), 0) + 1 FROM epochs").fetchone()[0],
         epoch=epoch,
-        head=genesis(station, epoch),
-        number_base=max(connection.execute(LAST_NUMBER).fetchone()[0] or 0, int(floor[0]) if floor else 0),
-        doc_no=connection.execute("SELECT coalesce(max(doc_no), 0) FROM documents").fetchone()[0],
-        started_ms=now_ms,
         parent=parent,
+        started_ms=now_ms,
+        number_base=max(connection.execute(LAST_NUMBER).fetchone()[0] or 0, int(floor[0]) if floor else 0),
+        doc_no=connection.execute(LAST_DOC_NO).fetchone()[0],
+        seq=0,
+        head=genesis(station, epoch),
+        is_written=False,
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from edge_agent.db.commit import INSERT_POSITION, Tail, write_epoch
+from edge_agent.db.commit import Tail, write_epoch
 from edge_agent.db.connection import transaction
 from edge_agent.sync.plan import LocalEpoch
 from shared.journal import link
@@ -46,6 +46,7 @@ SELECT coalesce(sum(last - sent), 0),
         JOIN documents d USING (doc_no))
 FROM ends WHERE last > sent
 """
+INSERT_POSITION = "INSERT INTO journal (epoch_no, seq, doc_no, head) VALUES (?, ?, ?, ?)"
 AGAIN = """
 SELECT j.doc_no, d.header_hash, d.payload_hash FROM journal j JOIN documents d USING (doc_no)
 WHERE j.epoch_no = ? AND j.seq > ? ORDER BY j.seq
@@ -189,17 +190,17 @@ def fold(connection: sqlite3.Connection, tail: Tail, epoch: bytes, after: int) -
     folded_no = found[0]
     with transaction(connection):
         rows = connection.execute(AGAIN, (folded_no, after)).fetchall()
-        epoch_no, seq, head = tail.epoch_no, tail.seq, tail.head
-        if rows and not epoch_no:
-            epoch_no = write_epoch(connection, tail)
+        seq, head = tail.seq, tail.head
+        if rows and not tail.is_written:
+            write_epoch(connection, tail)
         positions = []
         for doc_no, header_hash, payload_hash in rows:
             seq += 1
             head = link(head, seq, header_hash, payload_hash)
-            positions.append((epoch_no, seq, doc_no, head))
+            positions.append((tail.epoch_no, seq, doc_no, head))
         connection.executemany(INSERT_POSITION, positions)
         connection.execute(MARK_FOLDED, (after, folded_no))
-    return replace(tail, epoch_no=epoch_no, seq=seq, head=head), len(rows)
+    return tail.moved_to(seq, head, tail.doc_no) if rows else tail, len(rows)
 
 
 def purge(connection: sqlite3.Connection, epoch: bytes, upto: int) -> int:

@@ -95,7 +95,7 @@ def _rescue(connection: sqlite3.Connection, copy: Path, tail: commit.Tail, found
         found.expected = _positions(source)
     finally:
         source.close()
-    epoch_no, seq, head = 0, 0, tail.head
+    seq, head = 0, tail.head
     known: set[str] = set()
     for row in _documents(copy):
         (
@@ -119,14 +119,12 @@ def _rescue(connection: sqlite3.Connection, copy: Path, tail: commit.Tail, found
             add_history(connection, old[0], old_seq, header, payload)
             found.history += 1
             continue
-        epoch_no = epoch_no or commit.write_epoch(connection, tail)
+        if seq == 0:
+            commit.write_epoch(connection, tail)
         seq += 1
         head = link(head, seq, header_hash, payload_hash)
-        place = (seq, doc_id, key, request_hash, epoch_no, seq)
-        connection.execute(
-            commit.INSERT_DOCUMENT, (*place, header, payload, header_hash, payload_hash, sealed_ms)
-        )
-        connection.execute(commit.INSERT_POSITION, (epoch_no, seq, seq, head))
+        place = (seq, doc_id, key, request_hash, tail.epoch_no, seq, head)
+        commit.insert_documents(connection, [(*place, header, payload, header_hash, payload_hash, sealed_ms)])
         found.again += 1
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('last_number', ?)", (str(number),))
 

@@ -337,6 +337,7 @@ async def test_a_fully_purged_epoch_is_neither_read_nor_claimed(tmp_path: Path) 
     assert [e.epoch for e in await till.journal.epochs()] == [till.journal.current_epoch]
     assert await till.journal.parent_of(till.journal.current_epoch) == (old.epoch, 1, old.head)
     assert accepted.number == "T-1-2"
+    assert [(t.count, t.amount_minor) for t in await till.journal.day_totals("")] == [(2, 1_000)]
     await till.journal.close()
 
 
