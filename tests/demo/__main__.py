@@ -27,6 +27,7 @@ from tests.support.postgres import PostgresCluster, PostgresUnavailable
 
 BASKETS = 3_000
 STATIONS = 3
+TABLE_WIDTH = 110
 console = Console(stderr=True)
 
 
@@ -125,11 +126,12 @@ def show(outcome: Outcome, data: StoreData) -> None:
     ]
     table.add_row("all", "", *sums, "", style="bold")
     out = Console()
+    if not out.is_terminal:
+        out.width = TABLE_WIDTH  # a file or a pipe has no width of its own
     out.print(table)
     figures = outcome.figures
-    out.print(
-        f"{len(outcome.balance.lost)} lost, {len(outcome.balance.doubled)} doubled, {outcome.sold.repeated} answered again"
-    )
+    lost, doubled = len(outcome.balance.lost), len(outcome.balance.doubled)
+    out.print(f"{lost} lost, {doubled} doubled, {outcome.sold.repeated} answered again")
     for name, equal in outcome.digests_equal.items():
         out.print(f"catalog of {name}: {'equal to HQ' if equal else '[red]DIFFERS'}")
     for name, clean in outcome.verified.items():

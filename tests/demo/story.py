@@ -64,6 +64,7 @@ class Story:
         self.products = {product.code: product for product in data.products}
         self.total = len(data.baskets)
         self.done = 0
+        self.news = asyncio.Condition()
 
     async def run(self) -> Outcome:
         await self.load_catalog()
@@ -113,12 +114,14 @@ class Story:
             for payment in submission["payload"]["payments"]:
                 balance.add(self.tally.totals, station.code, payment["type"], payment["amount_minor"])
             self.done += 1
+            async with self.news:
+                self.news.notify_all()
             if self.done % 20 == 0 or self.done == self.total:
                 self.progress("baskets sold", self.done, self.total)
 
     async def reached(self, share: float) -> None:
-        while self.done < share * self.total:
-            await asyncio.sleep(0.02)
+        async with self.news:
+            await self.news.wait_for(lambda: self.done >= share * self.total)
 
     async def trouble(self) -> None:
         """The line is cut, prices change, an agent dies, the line comes back."""
