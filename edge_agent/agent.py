@@ -28,7 +28,8 @@ from edge_agent.enrolment import versions
 from edge_agent.identity import Identity
 from edge_agent.intake.accept import Intake
 from edge_agent.intake.spool import Spool, watch
-from edge_agent.local_client import PORT_FILE, TOKEN_FILE
+from edge_agent.keyfile import write_durably
+from edge_agent.local_client import HOST, PORT_FILE, TOKEN_FILE
 from edge_agent.lock import InstanceLock
 from edge_agent.retention import Retention
 from edge_agent.status import StationStatus
@@ -225,14 +226,14 @@ async def listening(agent: Agent) -> AsyncIterator[int]:
     port_file = config.data_dir / PORT_FILE
     try:
         try:
-            await web.TCPSite(runner, config.local_host, config.local_port).start()
+            await web.TCPSite(runner, HOST, config.local_port).start()
         except OSError as error:
             raise Busy(
-                f"port {config.local_port} of {config.local_host} is not free: {error.strerror}",
+                f"port {config.local_port} of {HOST} is not free: {error.strerror}",
                 hint="set local_port to another one for this instance, or to 0 for any",
             ) from None
         port = int(runner.addresses[0][1])
-        port_file.write_text(f"{port}\n", encoding="ascii")
+        write_durably(port_file, f"{port}\n".encode())
         yield port
     finally:
         port_file.unlink(missing_ok=True)

@@ -52,9 +52,6 @@ class AgentConfig(BaseModel):
         description='HTTP proxy to the centre as a URL; "system" takes the environment\'s.',
     )
 
-    local_host: Literal["127.0.0.1", "::1", "localhost"] = Field(
-        "127.0.0.1", description="Where the local API listens; this machine only."
-    )
     local_port: int = Field(
         8077,
         ge=0,

@@ -198,7 +198,17 @@ def _line(facts: Facts) -> Iterator[Finding]:
             if tls.check != "clock":
                 yield from _clock(talk)
             return
+    elif not _stays_here(reach):
+        hint = "give the centre a certificate and write https:// in server_url"
+        yield Finding("tls", State.WARN, "documents travel unencrypted, and anybody may answer", hint)
     yield from _http(facts, talk)
+
+
+def _stays_here(reach: Reach) -> bool:
+    """Whether nothing leaves this machine, so that there is nobody to read along."""
+    return bool(reach.addresses) and all(
+        address.startswith("127.") or address == "::1" for address in reach.addresses
+    )
 
 
 def _dns(reach: Reach, target: str) -> Finding:

@@ -17,6 +17,7 @@ from edge_agent.sync.client import CentreClient, Route
 from shared import PROTOCOL_VERSION, __version__
 from shared.clock import Clock, SystemClock
 from shared.errors import BadInput, ConfigError, Conflict
+from shared.ids import check_code
 from shared.protocol.messages import EnrollReply, EnrollRequest
 
 
@@ -82,6 +83,7 @@ async def enroll(
             versions=versions(),
         )
         reply = await _ask(Route(server_url, config.ca_file, config.proxy), request)
+        check_code(reply.station, "station")  # it will name folders
         record = identity.IdentityRecord(
             station=reply.station,
             store=reply.store,

@@ -30,6 +30,8 @@ class Facts:
     quarantined: bool
     revoked: bool
     approved: bool
+    version: str = ""
+    minimum_version: str = ""
     catalog_faults: tuple[str, ...] = ()
     stored_alarms: tuple[str, ...] = field(default=())
 
@@ -57,8 +59,18 @@ def alarms(facts: Facts) -> list[str]:
     if facts.oldest_unsent_ms is not None and facts.now_ms - facts.oldest_unsent_ms > BACKLOG_ALARM_AGE_MS:
         hours = (facts.now_ms - facts.oldest_unsent_ms) // 3_600_000
         found.append(f"{facts.backlog} documents wait to be sent, the oldest for {hours} hours")
+    if is_older(facts.version, facts.minimum_version):
+        found.append(f"this agent is {facts.version}; HQ wants {facts.minimum_version} or later")
     found.extend(facts.catalog_faults)
     return found
+
+
+def is_older(version: str, minimum: str) -> bool:
+    """Whether *version* is below *minimum*, by their numbers; what is no version is never older."""
+    try:
+        return tuple(map(int, version.split("."))) < tuple(map(int, minimum.split(".")))
+    except ValueError:
+        return False
 
 
 def used_percent(facts: Facts) -> int | None:

@@ -65,12 +65,17 @@ class Identity:
 
 
 def load(data_dir: Path) -> Identity:
-    """The identity of this instance, after finishing a change that was cut off.
+    """The identity of this instance, after finishing a change that was cut off; for the holder of the lock.
 
     Raises:
         ConfigError: not enrolled, or its files cannot be read.
     """
     finish_change(data_dir)
+    return current(data_dir)
+
+
+def current(data_dir: Path) -> Identity:
+    """As `load`, for those who only look: the agent may run, and nothing is changed."""
     folder = data_dir / FOLDER
     if not (folder / IDENTITY_FILE).exists():
         raise ConfigError(

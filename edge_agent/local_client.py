@@ -13,6 +13,8 @@ from typing import Any
 from shared.canonical import parse_object
 from shared.errors import BadInput, ConnectionFailed, CounterflowError
 
+HOST = "127.0.0.1"
+"""The local API is for programs of this machine."""
 PORT_FILE = "port"
 TOKEN_FILE = "token"
 TIMEOUT_S = 10.0
@@ -35,7 +37,7 @@ def _ask(data_dir: Path, method: str, path: str) -> dict[str, Any]:
         token = (data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         raise ConnectionFailed(f"no agent runs on {data_dir}", hint=hint) from None
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()

@@ -42,7 +42,7 @@ async def examine(config: AgentConfig, clock: Clock) -> doctor.Facts:
     me: identity.Identity | None = None
     identity_error = ""
     try:
-        me = identity.load(config.data_dir)
+        me = identity.current(config.data_dir)
     except ConfigError as error:
         identity_error = error.what
     server_url = config.server_url or (me.record.server_url if me else "")

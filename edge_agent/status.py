@@ -55,6 +55,8 @@ class StationStatus:
             quarantined=self._contact.quarantined,
             revoked=self._contact.revoked,
             approved=self._contact.approved,
+            version=self._versions["agent"],
+            minimum_version=self._contact.minimum_version,
             catalog_faults=tuple(self._download.alarms()),
             stored_alarms=tuple((await self._journal.alarms()).values()),
         )

@@ -21,6 +21,7 @@ import aiohttp
 import pydantic
 
 from edge_agent.sync import download_file
+from edge_agent.sync.addresses import RememberingResolver
 from shared import __version__
 from shared.canonical import canonical, parse_object
 from shared.errors import BadInput, ConnectionFailed, CounterflowError
@@ -106,6 +107,7 @@ class CentreClient:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX,
+                resolver=RememberingResolver(),
                 ttl_dns_cache=DNS_CACHE_S,
                 ssl=tls_context(self.route) if self._base.startswith("https") else True,
             )

@@ -26,8 +26,8 @@ from shared.protocol.messages import EpochState, SessionReply, SessionRequest
 
 log = logging.getLogger(__name__)
 
-RENEWED_BY = frozenset({"session-expired"})
-"""Refusals that a new session cures."""
+NOT_AUTHENTICATED = 401
+"""A new session cures it: the old one has expired, or the centre was restored and does not know its own token."""
 
 T = TypeVar("T")
 
@@ -78,12 +78,12 @@ class SessionHolder:
             self.cursors = None
 
     async def call(self, request: Callable[[str], Awaitable[T]]) -> T:
-        """Perform *request* with a token; at `session-expired` once more with a new one."""
+        """Perform *request* with a token; at 401 once more with a new one."""
         token = await self.token()
         try:
             result = await request(token)
         except Refused as refusal:
-            if refusal.name not in RENEWED_BY:
+            if refusal.http_status != NOT_AUTHENTICATED:
                 raise
             self.expired(token)
             result = await request(await self.token())

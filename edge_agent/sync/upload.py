@@ -19,7 +19,7 @@ from edge_agent.sync.batch import BATCH_RAW_BYTES, Batch, seal_batch
 from edge_agent.sync.client import CentreClient, Refused
 from edge_agent.sync.contact import Contact
 from edge_agent.sync.history import HistoryReader
-from edge_agent.sync.sessions import SessionHolder
+from edge_agent.sync.sessions import NOT_AUTHENTICATED, SessionHolder
 from shared import faultpoints
 from shared.clock import Clock
 from shared.errors import ConnectionFailed, CounterflowError, DamagedData
@@ -207,7 +207,7 @@ class UploadLine:
         self._contradictions += 1
         if self._contradictions > CONTRADICTIONS_MAX:
             raise refusal
-        if refusal.name == "session-expired":
+        if refusal.http_status == NOT_AUTHENTICATED:
             self._sessions.expired(token)
         elif refusal.name in ("gap", "fork"):
             await self._go_by(refusal, batch)

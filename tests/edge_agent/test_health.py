@@ -37,6 +37,7 @@ def test_a_well_station_has_no_alarm() -> None:
         ({"offset_ms": 61_000}, "61 s behind"),
         ({"offset_ms": -3_600_000}, "3600 s ahead of"),
         ({"backlog": 7, "oldest_unsent_ms": 3_600_000}, "99 hours"),
+        ({"version": "0.9.12", "minimum_version": "0.10.0"}, "0.10.0 or later"),
         ({"catalog_faults": ("scope base differs",)}, "scope base differs"),
         ({"stored_alarms": ("the journal was lost",)}, "the journal was lost"),
     ],

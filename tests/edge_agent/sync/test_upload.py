@@ -139,14 +139,15 @@ async def test_an_acknowledgement_of_another_chain_moves_nothing(
     assert (await till.journal.backlog())[0] == 2
 
 
-async def test_an_expired_session_is_renewed_once(
-    centre: Centre, till: Station, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["session-expired", "not-authenticated"])
+async def test_a_session_that_is_not_known_is_renewed_once(
+    centre: Centre, till: Station, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """One `session-expired` costs a new session; a centre that always says so is left alone for a while."""
+    """One 401 costs a new session; a centre that always says so is left alone for a while."""
     await till.sell(1)
     await till.drain()
     push = till.client.push
-    expired = Refused({"type": "urn:counterflow:problem:session-expired"}, 401, None)
+    expired = Refused({"type": f"urn:counterflow:problem:{name}"}, 401, None)
     refusals = [expired]
 
     async def refusing(token: str, packed: Any) -> PushReply:
