@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import pydantic
 from aiohttp import web
 
-from central.db.database import storage_problem
+from central.db.failures import storage_problem
 from shared.canonical import canonical
 from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated, TooLarge
 from shared.protocol import problems, wire

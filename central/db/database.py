@@ -17,12 +17,12 @@ import shared.sqlite  # isort: skip; first: it decides which SQLite everything b
 
 from sqlalchemy import Row, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from central.db.failures import lost_a_race
 from central.db.tables import metadata
-from shared.errors import CannotStore, ConfigError, CounterflowError, Unavailable
+from shared.errors import ConfigError
 
 T = TypeVar("T")
 AnyRow = Row[*tuple[Any, ...]]
@@ -30,7 +30,6 @@ AnyRow = Row[*tuple[Any, ...]]
 RETRIES = 8
 ROWS_PER_STATEMENT = 500
 _SQLITE_VARIABLES = 32_000
-_RETRYABLE_SQLSTATES = {"40001", "40P01"}
 
 
 class Database:
@@ -85,14 +84,20 @@ class Database:
             async with self._writer.connect() as connection, connection.begin():
                 yield connection
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run *work* in one write transaction, again if the database says that it lost a race."""
+    async def run(
+        self,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        *,
+        retry: Callable[[BaseException], bool] | None = None,
+    ) -> T:
+        """Run *work* in one write transaction, again if the database says that it lost a race, or *retry* says so."""
         for attempt in range(RETRIES):
             try:
                 async with self.write() as connection:
                     return await work(connection)
             except Exception as error:
-                if not lost_a_race(error) or attempt == RETRIES - 1:
+                again = lost_a_race(error) or (retry is not None and retry(error))
+                if not again or attempt == RETRIES - 1:
                     raise
         raise AssertionError("unreachable")
 
@@ -152,46 +157,6 @@ class Database:
 
 
 _BEGIN = text("SELECT 1")
-
-
-def lost_a_race(error: BaseException) -> bool:
-    """Whether the same transaction may well succeed now (serialization failure, deadlock)."""
-    if isinstance(error, DBAPIError):
-        error = error.orig or error
-    return getattr(error, "sqlstate", None) in _RETRYABLE_SQLSTATES
-
-
-_AT_FAULT = {"DataError", "IntegrityError", "InterfaceError", "OverflowError", "UnicodeEncodeError"}
-
-
-def is_at_fault(error: BaseException) -> bool:
-    """Whether it is the rows themselves that the database refuses, now and whenever they are tried again."""
-    cause: Any = (error.orig or error) if isinstance(error, DBAPIError) else error
-    state = getattr(cause, "sqlstate", None)
-    if state:
-        return str(state).startswith(("22", "23"))  # data exception, integrity violation
-    return any(kind.__name__ in _AT_FAULT for kind in type(cause).__mro__)
-
-
-_CANNOT_STORE_SQLSTATES = {"53100", "53200", "58030", "25006"}  # disk full, no memory, I/O error, read-only
-_CANNOT_STORE_SQLITE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOTADB")
-RETRY_AFTER_S = 2
-
-
-def storage_problem(error: BaseException) -> CounterflowError:
-    """What a caller is told about an error of the database: nothing was stored, try again later."""
-    cause: Any = (error.orig or error) if isinstance(error, DBAPIError) else error
-    name = str(getattr(cause, "sqlite_errorname", ""))
-    state = getattr(cause, "sqlstate", None)
-    if name.startswith(_CANNOT_STORE_SQLITE) or state in _CANNOT_STORE_SQLSTATES:
-        return CannotStore(
-            f"the centre's database refused to store: {cause}",
-            hint="look at the centre's disk",
-            retry_after_s=RETRY_AFTER_S,
-        )
-    if name or state or isinstance(error, (DBAPIError, OSError)):
-        return Unavailable(f"the centre's database does not answer: {cause}", retry_after_s=RETRY_AFTER_S)
-    return CounterflowError(f"the centre failed: {type(cause).__name__}", hint="its log holds the details")
 
 
 async def _asyncpg(connection: AsyncConnection) -> Any:

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.api.http import StationIdentity
 from central.db import journal as rows
 from central.db import registry
-from central.db.database import Database, storage_problem
+from central.db.database import Database
+from central.db.failures import came_second, storage_problem
 from central.intake.batch import Batch, read_batch
 from central.intake.decide import (
     EpochFacts,
@@ -165,7 +166,9 @@ class JournalIntake:
         if not pushes:
             return
         try:
-            group = await self._database.run(lambda connection: self._store(connection, pushes))
+            group = await self._database.run(
+                lambda connection: self._store(connection, pushes), retry=came_second
+            )
         except Exception as error:
             self._next_doc_no = 0  # whatever was counted may not have been committed
             if len(pushes) > 1:

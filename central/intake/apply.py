@@ -16,7 +16,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import apply as db
-from central.db.database import Database, is_at_fault
+from central.db.database import Database
+from central.db.failures import is_at_fault
 from central.intake.accept import Stored
 from central.intake.decide import Apply, decide_apply
 from central.intake.rows import Rows, Unfit, is_known, references, rows_of
@@ -61,8 +62,14 @@ def make_ready(doc_no: int, station_no: int, header: dict[str, Any], payload: by
         )
     except Unfit as unfit:
         rows = unfit
-    except ValueError as error:
+    except orjson.JSONDecodeError as error:
         rows = Unfit("the payload is not JSON", f"the payload is not JSON: {error}")
+    except Exception as error:
+        # Whatever a document holds, it must not stop its neighbours (I10).
+        logger.exception("document_not_understood", extra={"doc_no": doc_no})
+        rows = Unfit(
+            f"cannot be turned into rows: {type(error).__name__}", f"cannot be turned into rows: {error}"
+        )
     return Ready(doc_no, str(header.get("doc_id", "")), str(header.get("kind", "")), refs, known, rows)
 
 

@@ -16,7 +16,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import apply as db
-from central.db.database import Database, is_at_fault
+from central.db.database import Database
+from central.db.failures import is_at_fault
 from central.intake.apply import Ready, Targets, header_of, make_ready, plan
 from shared.canonical import canonical
 from shared.errors import BadInput

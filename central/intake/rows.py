@@ -163,7 +163,13 @@ def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any])
     document = _document(
         station_no, doc_no, head, payload, total_minor, get("tax_minor", 0), get("discount_minor", 0)
     )
-    sold = sum([row[10] for row in line_rows], get("rounding_minor", 0))
+    rounding_minor = get("rounding_minor", 0)
+    if type(rounding_minor) is not int:
+        raise Unfit(
+            "wrong type in field rounding_minor",
+            f"wrong type in field rounding_minor: {rounding_minor!r:.100}",
+        )
+    sold = sum([row[10] for row in line_rows]) + rounding_minor
     paid = sum([row[4] for row in payment_rows])
     if sold != total_minor or paid != total_minor:
         raise Unfit(

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select, text
 
 from central.config import Config
 from central.db import registry
 from central.db.database import Database
+from central.db.tables import stores
 from central.server import Centre
 from shared import journal
 from shared.canonical import canonical, sha256
@@ -51,10 +52,6 @@ async def add_station(centre: Centre, code: str = "T-1", *, store: str = "S1", r
 
 
 async def _store_no(connection: Any, code: str) -> int:
-    from sqlalchemy import select
-
-    from central.db.tables import stores
-
     known = (
         await connection.execute(select(stores.c.store_no).where(stores.c.code == code))
     ).scalar_one_or_none()
@@ -128,9 +125,23 @@ class HandStation:
         }
         return envelope, lines
 
+    async def push(self, centre: Centre, documents: Sequence[tuple[bytes, bytes]]) -> PushReply:
+        """Seal the next documents and send them."""
+        envelope, lines = self.batch(documents)
+        return await centre.intake.push(centre.session(self.token), envelope, lines)
 
-def parsed(body: bytes) -> Any:
-    return orjson.loads(body)
+
+async def enrolled(centre: Centre, code: str = "T-1") -> HandStation:
+    """A station that is enrolled and signed in."""
+    station = HandStation(code)
+    await station.enroll(centre, await add_station(centre, code))
+    await station.sign_in(centre)
+    return station
 
 
-__all__ = ["HandStation", "PushReply", "add_station", "open_centre", "parsed"]
+async def count(centre: Centre, table: str, where: str = "1 = 1") -> int:
+    """How many rows a table has."""
+    async with centre.database.read() as connection:
+        return int(
+            (await connection.execute(text(f"SELECT count(*) FROM {table} WHERE {where}"))).scalar_one()
+        )
