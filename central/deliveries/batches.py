@@ -7,6 +7,7 @@ not know; the order and the bytes of a batch are the same at every attempt.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,9 @@ async def _choose(connection: AsyncConnection, one: Integration, connector: Conn
     after = (-1, "")
     while True:
         ready = await rows.ready_deliveries(connection, one.integration_no, after, limit)
-        candidates = [Candidate(row.doc_no, row.effect, *_identity(row.header), row.size) for row in ready]
+        candidates = [
+            Candidate(doc_no, effect, *_identity(header), size) for doc_no, effect, header, size in ready
+        ]
         refs = {bytes.fromhex(ref.replace("-", "")) for candidate in candidates for ref in candidate.refs}
         undone = await rows.undone_effects(connection, one.integration_no, refs)
         by_text = {_with_hyphens(doc_id): count for doc_id, count in undone.items()}
@@ -122,28 +125,34 @@ async def _choose(connection: AsyncConnection, one: Integration, connector: Conn
 
 def in_order(integration: str, found: Sequence[AnyRow]) -> list[tuple[Member, Delivery]]:
     """The members of a batch as deliveries, each behind those that it refers to."""
-    candidates: list[Candidate] = []
-    undone: dict[str, int] = {}
-    by_member: dict[Member, Delivery] = {}
-    for row in found:
-        header = parse_object(row.header, "header")
+    members: list[tuple[Member, Delivery]] = []
+    refs: list[tuple[str, ...]] = []
+    for doc_no, effect, sealed_header, payload, station, store in found:
+        header = parse_object(sealed_header, "header")
         doc_id: str = header["doc_id"]
-        undone[doc_id] = undone.get(doc_id, 0) + 1
-        candidates.append(Candidate(row.doc_no, row.effect, doc_id, tuple(header.get("refs", ())), 0))
-        by_member[row.doc_no, row.effect] = Delivery(
-            key=f"{integration}:{doc_id}:{row.effect}",
-            effect=row.effect,
-            doc_id=doc_id,
-            kind=header["kind"],
-            number=header["number"],
-            station=row.station,
+        refs.append(tuple(header.get("refs", ())))
+        delivery = Delivery(
+            f"{integration}:{doc_id}:{effect}",
+            effect,
+            doc_id,
+            header["kind"],
+            header["number"],
+            station,
             # A till that was moved has sold for its earlier store; only its header knows which.
-            store=header.get("store") or row.store,
-            header=row.header,
-            payload=row.payload,
+            header.get("store") or store,
+            sealed_header,
+            payload,
         )
-    order = plan.choose(candidates, undone, documents_max=len(candidates), bytes_max=0, whole=True)
-    return [((one.doc_no, one.effect), by_member[one.doc_no, one.effect]) for one in order]
+        members.append(((doc_no, effect), delivery))
+    if not any(refs):
+        return members
+    undone = Counter(delivery.doc_id for _, delivery in members)
+    candidates = [
+        Candidate(at, delivery.effect, delivery.doc_id, refs[at], 0)
+        for at, (_, delivery) in enumerate(members)
+    ]
+    order = plan.choose(candidates, undone, documents_max=len(members), bytes_max=0, whole=True)
+    return [members[candidate.doc_no] for candidate in order]
 
 
 def _identity(header: bytes) -> tuple[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from central.connectors.base import Idempotency
 
@@ -27,8 +28,7 @@ RETRY_BASE_S, RETRY_CAP_S = 5.0, 600.0
 # ---- which deliveries make a batch ----
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A delivery that may be sent; `refs` are the documents that its own corrects."""
 
     doc_no: int

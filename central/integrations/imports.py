@@ -35,7 +35,7 @@ ASK_S = 15.0
 """Between prolongations, or tries to get it."""
 PART_ROWS = 2_000
 PUBLISH_ROWS = 10_000
-WHOLE_ROWS_MAX = 300_000
+WHOLE_ROWS_MAX = 200_000
 """Of a list that asks for all or nothing: it is held in memory and published at once."""
 COMPLETE_ROWS_MAX = 2_000_000
 """Of a complete list: its keys are held in memory."""
