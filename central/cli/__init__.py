@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from central.cli import access, deliveries, documents, local, oversight, registry, stations
+from central.cli import access, codes, deliveries, documents, local, oversight, registry, stations, stuck
 from central.cli.client import Connection, config_file
 from shared import PROTOCOL_VERSION, __version__
 
@@ -30,11 +30,11 @@ for name, group in (
     ("stores", registry.stores),
     ("groups", registry.groups),
     ("stations", stations.app),
-    ("codes", stations.codes),
+    ("codes", codes.app),
     ("documents", documents.app),
-    ("waiting", documents.waiting),
-    ("parked", documents.parked),
-    ("held", documents.held),
+    ("waiting", stuck.waiting),
+    ("parked", stuck.parked),
+    ("held", stuck.held),
     ("integrations", deliveries.integrations),
     ("deliveries", deliveries.app),
     ("keys", access.keys),

@@ -1,27 +1,19 @@
-"""Commands for documents, and for those that are stuck: waiting, parked, held."""
+"""Commands for documents."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from central.cli import output
 from central.cli.client import ask, part
-from central.cli.output import Json, done, money, say, short_time, told
-from shared.canonical import parse, parse_object
-from shared.errors import BadInput
+from central.cli.output import Json, Limit, Station, money, say, short_time, told
 
 app = typer.Typer(no_args_is_help=True, help="What the tills sent.")
-waiting = typer.Typer(no_args_is_help=True, help="Documents that wait for another one.")
 parked = typer.Typer(
     no_args_is_help=True, help="Documents that could not be applied, by root cause, and their repair."
 )
-held = typer.Typer(no_args_is_help=True, help="Documents that are kept until HQ decides.")
-
-Limit = Annotated[int, typer.Option(help="At most so many.", min=1)]
-Station = Annotated[str | None, typer.Option(help="Of this station.", show_default=False)]
 
 
 @app.command("list")
@@ -142,178 +134,6 @@ def show_document(
         output.table(
             ("when", "what happened"), [(short_time(event["at"]), event["what"]) for event in row["history"]]
         )
-
-
-@waiting.command("list")
-@told
-def list_waiting(context: typer.Context, limit: Limit = 200, as_json: Json = False) -> None:
-    """Documents that wait for one that they correct, or for a newer version of the centre."""
-    found = ask(context.obj, lambda client: client.pages("/v1/admin/waiting", limit))
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("since", "station", "number", "kind", "waits for", "doc_id"),
-        [
-            (
-                short_time(row["since"]),
-                row["station"],
-                row["number"],
-                row["kind"],
-                row["waits_for"] or "a newer version of the centre",
-                row["doc_id"],
-            )
-            for row in found
-        ],
-    )
-
-
-@held.command("list")
-@told
-def list_held(
-    context: typer.Context,
-    station: Station = None,
-    why: Annotated[
-        str | None, typer.Option(help="quarantine, retired-key, conflict or damaged.", show_default=False)
-    ] = None,
-    limit: Limit = 200,
-    as_json: Json = False,
-) -> None:
-    """Documents that are kept, but not applied until HQ decides."""
-    found = ask(context.obj, lambda client: client.pages("/v1/admin/held", limit, station=station, why=why))
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("no", "since", "station", "why", "number", "kind", "doc_id"),
-        [
-            (
-                row["doc_no"],
-                short_time(row["since"]),
-                row["station"],
-                row["why"],
-                row["number"],
-                row["kind"],
-                row["doc_id"],
-            )
-            for row in found
-        ],
-    )
-    stations = sorted({row["station"] for row in found if row["why"] in ("quarantine", "retired-key")})
-    if stations:
-        say(f"what quarantine and retired-key hold is applied by: stations release {stations[0]}")
-    if any(row["why"] == "conflict" for row in found):
-        say(
-            "conflict: another document has the same doc_id; compare `documents show NO` with `documents show DOC_ID`"
-        )
-
-
-@parked.command("list")
-@told
-def list_groups(context: typer.Context, as_json: Json = False) -> None:
-    """Parked documents, one line for each root cause."""
-    found = ask(context.obj, lambda client: client.get("/v1/admin/parked"))["items"]
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("documents", "stations", "since", "reason", "for example"),
-        [
-            (row["documents"], row["stations"], short_time(row["since"]), row["reason"], row["example"])
-            for row in found
-        ],
-    )
-    if found:
-        say(
-            'repair all of one cause: parked repair --reason "REASON" --set PATH=VALUE (or without --set: try again)'
-        )
-
-
-@parked.command("documents")
-@told
-def list_parked(
-    context: typer.Context,
-    reason: Annotated[str | None, typer.Option(help="Of this root cause.", show_default=False)] = None,
-    station: Station = None,
-    limit: Limit = 200,
-    as_json: Json = False,
-) -> None:
-    """Parked documents one by one."""
-    found = ask(
-        context.obj,
-        lambda client: client.pages("/v1/admin/parked/documents", limit, reason=reason, station=station),
-    )
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("since", "station", "number", "kind", "tries", "doc_id", "what is wrong"),
-        [
-            (
-                short_time(row["since"]),
-                row["station"],
-                row["number"],
-                row["kind"],
-                row["attempts"],
-                row["doc_id"],
-                row["detail"],
-            )
-            for row in found
-        ],
-    )
-
-
-@parked.command("repair")
-@told
-def repair(
-    context: typer.Context,
-    reason: Annotated[
-        str | None, typer.Option(help="All documents of this root cause.", show_default=False)
-    ] = None,
-    doc_id: Annotated[
-        list[str] | None, typer.Option(help="This document; may be given several times.", show_default=False)
-    ] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="PATH=VALUE, e.g. lines[*].product=4711; JSON or text.", show_default=False
-        ),
-    ] = None,
-    payload: Annotated[
-        Path | None,
-        typer.Option(help="A JSON file that replaces the payload of one document.", show_default=False),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Correct parked documents and try them again; what the tills sealed stays as it is."""
-    if (reason is None) == (not doc_id):
-        raise BadInput(
-            "say which documents", hint='one of --reason "REASON" (see `parked list`) and --doc-id ID'
-        )
-    body: dict[str, Any] = {"reason": reason, "doc_ids": doc_id or None}
-    if values:
-        body["set"] = dict(_assignment(text) for text in values)
-    if payload is not None:
-        try:
-            body["payload"] = parse_object(payload.read_bytes(), str(payload))
-        except OSError as error:
-            raise BadInput(f"{payload} cannot be read: {error.strerror}") from None
-    answer = ask(context.obj, lambda client: client.post("/v1/admin/parked/repair", body))
-    if as_json:
-        output.json(answer)
-    done(f"{answer['tried']} tried again: {answer['applied']} applied, {answer['still_parked']} still parked")
-    if answer["still_parked"]:
-        say("  `parked list` shows what is wrong with them now")
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise BadInput(f'--set "{text}" has no path', hint="write it like --set customer=C-17")
-    try:
-        return path, parse(value)
-    except BadInput:
-        return path, value  # a bare word is text
 
 
 def _total(row: dict[str, Any]) -> str | None:

@@ -24,6 +24,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option(help="At most so many.", min=1)]
+Station = Annotated[str | None, typer.Option(help="Of this station.", show_default=False)]
 GAP = "  "
 FAULTS_SHOWN = 50
 

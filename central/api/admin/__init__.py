@@ -8,7 +8,8 @@ from central.api.admin.documents import DocumentsApi
 from central.api.admin.oversight import OversightApi
 from central.api.admin.registry import RegistryApi
 from central.api.admin.stations import StationsApi
+from central.api.admin.stuck import StuckApi
 
 
-class AdminApi(RegistryApi, StationsApi, DocumentsApi, DeliveriesApi, OversightApi, AccessApi):
+class AdminApi(RegistryApi, StationsApi, DocumentsApi, StuckApi, DeliveriesApi, OversightApi, AccessApi):
     """All of `/v1/admin`, one part per chapter."""

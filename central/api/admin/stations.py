@@ -1,4 +1,4 @@
-"""Admin API: stations, their enrolment codes, and what HQ does to one of them or to many."""
+"""Admin API: stations, and what HQ does to one of them or to many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import io
 
 from aiohttp import web
 
-from central.api.admin.part import PAGING, Part, choice, next_of, page_of, time_or_none, who
+from central.api.admin.codes import CodesApi
+from central.api.admin.part import PAGING, choice, next_of, page_of, time_or_none, who
 from central.api.admin.shapes.shape import CODE_DAYS, DAY_S
 from central.api.admin.shapes.stations import (
     EnrolmentCode,
@@ -17,10 +18,7 @@ from central.api.admin.shapes.stations import (
     ImportedRow,
     KeyOfStation,
     Move,
-    NewCode,
     NewStation,
-    OpenCode,
-    OpenCodes,
     Poke,
     Poked,
     Reinstate,
@@ -34,7 +32,6 @@ from central.api.http import Auth, endpoint, query_int, raw_body, read_model, re
 from central.db import stores as rows
 from central.db.database import AnyRow
 from central.registry import import_csv
-from central.registry.codes import code_id_of
 from shared.canonical import parse_object
 from shared.clock import rfc3339
 from shared.errors import NotFound
@@ -42,7 +39,7 @@ from shared.errors import NotFound
 STATES = ("new", "waiting", "active", "revoked", "quarantined")
 
 
-class StationsApi(Part):
+class StationsApi(CodesApi):
     """The tills."""
 
     @endpoint(
@@ -87,7 +84,7 @@ class StationsApi(Part):
             valid_s=new.code_days * DAY_S,
             who=who(request),
         )
-        return reply(request, await self._code(code, new.code, new.code_days), status=201)
+        return reply(request, await self.code_of(code, new.code, new.code_days), status=201)
 
     @endpoint(
         "POST",
@@ -115,7 +112,7 @@ class StationsApi(Part):
             )
             for row in done
         ]
-        expires = await self._expiry(code_days)
+        expires = await self.expiry_of(code_days)
         if "text/csv" in request.headers.get("Accept", ""):
             return reply(request, codes_csv(items, expires), media="text/csv; charset=utf-8")
         return reply(request, Imported(dry_run=dry_run, expires=expires, items=items))
@@ -247,7 +244,7 @@ class StationsApi(Part):
         code = await self.centre.registry.reinstate_station(
             station, valid_s=body.code_days * DAY_S, who=who(request)
         )
-        return reply(request, await self._code(code, station, body.code_days))
+        return reply(request, await self.code_of(code, station, body.code_days))
 
     @endpoint(
         "POST",
@@ -261,71 +258,10 @@ class StationsApi(Part):
         await self.centre.registry.approve_station(code, who=who(request))
         return reply(request, await self._station_row(code))
 
-    @endpoint(
-        "POST",
-        "/v1/admin/codes",
-        auth=Auth.ADMIN,
-        summary="Draw an enrolment code for a station, or for a group",
-        request=NewCode,
-        reply=EnrolmentCode,
-        status=201,
-    )
-    async def add_code(self, request: web.Request) -> web.StreamResponse:
-        new = await read_model(request, NewCode)
-        code = await self.centre.registry.add_code(
-            station=new.station,
-            group=new.group,
-            store=new.store,
-            replace=new.replace,
-            uses=new.uses,
-            valid_s=new.code_days * DAY_S,
-            who=who(request),
-        )
-        return reply(request, await self._code(code, new.station, new.code_days), status=201)
-
-    @endpoint(
-        "GET", "/v1/admin/codes", auth=Auth.ADMIN, summary="Enrolment codes still open", reply=OpenCodes
-    )
-    async def list_codes(self, request: web.Request) -> web.StreamResponse:
-        async with self.centre.database.read() as connection:
-            found = await rows.open_codes(connection, await self.centre.database.now_ms(connection))
-        items = [
-            OpenCode(
-                id=code_id_of(row.hash),
-                station=row.station,
-                group=row.group,
-                store=row.store,
-                replace=row.replace,
-                uses_left=row.uses_left,
-                created=rfc3339(row.created_ms),
-                expires=rfc3339(row.expires_ms),
-            )
-            for row in found
-        ]
-        return reply(request, OpenCodes(items=items))
-
-    @endpoint(
-        "POST",
-        "/v1/admin/codes/{id}/cancel",
-        auth=Auth.ADMIN,
-        summary="Let nobody use an enrolment code any more",
-        reply=OpenCodes,
-    )
-    async def cancel_code(self, request: web.Request) -> web.StreamResponse:
-        await self.centre.registry.cancel_code(request.match_info["id"], who=who(request))
-        return await self.list_codes(request)
-
     async def _station_row(self, code: str) -> StationRow:
         async with self.centre.database.read() as connection:
             row = (await rows.list_stations(connection, limit=1, code=code))[0]
             return _station(row, (await rows.groups_of(connection, [row.station_no]))[row.station_no])
-
-    async def _expiry(self, days: int) -> str:
-        async with self.centre.database.read() as connection:
-            return rfc3339(await self.centre.database.now_ms(connection) + days * DAY_S * 1_000)
-
-    async def _code(self, code: str, station: str | None, days: int) -> EnrolmentCode:
-        return EnrolmentCode(enrolment_code=code, expires=await self._expiry(days), station=station)
 
 
 def codes_csv(items: list[ImportedRow], expires: str) -> bytes:

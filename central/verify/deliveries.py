@@ -1,0 +1,52 @@
+"""Rows and deliveries appear together or not at all (I2): what is applied is to be delivered, and nothing else is."""
+
+from __future__ import annotations
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.connectors import CONNECTORS
+from central.db import deliveries
+from central.db import verify as rows
+from central.db.database import AnyRow
+from central.verify.report import FINDINGS_MAX, Finding, Report
+
+
+async def check_deliveries(connection: AsyncConnection, report: Report) -> None:
+    """Every enabled integration, by the question that the sweep asks."""
+    for doc_no in await rows.unapplied_deliveries(connection):
+        report.add(Finding("deliveries", f"document {doc_no} has a delivery but was never applied"))
+    for row in await rows.stuck_deliveries(connection):
+        batch = (
+            f"batch {row.batch_id}, which is done"
+            if row.batch_id
+            else f"batch {row.batch_no}, which is not there"
+        )
+        report.add(Finding("deliveries", f"document {row.doc_no} is {row.state} in {batch}"))
+    for integration in await rows.active_integrations(connection):
+        for doc_no in await _missing(connection, integration):
+            report.add(
+                Finding(
+                    "deliveries",
+                    f"document {doc_no} is applied, but {integration.name} was never to get it",
+                    hint="the sweep puts this right within a minute; if it stays, see the server's log",
+                )
+            )
+        report.count("integrations", 1)
+
+
+async def _missing(connection: AsyncConnection, integration: AnyRow) -> list[int]:
+    """Applied documents that this integration was never to get, by the question that the sweep asks."""
+    connector = CONNECTORS.get(integration.connector)
+    if connector is None:
+        return []
+    effects: dict[str, list[str]] = {}
+    for kind in orjson.loads(integration.kinds):
+        for effect in connector.effects(kind):
+            effects.setdefault(effect, []).append(kind)
+    found: list[int] = []
+    for effect, kinds in effects.items():
+        found += await deliveries.missing(
+            connection, integration.integration_no, effect, kinds, integration.from_ms, 0, FINDINGS_MAX
+        )
+    return found
