@@ -162,6 +162,7 @@ class Chain:
             await self._register()
             for number in range(1, self.count + 1):
                 await self._add_station(number)
+            await asyncio.gather(*map(self._enrol, self.stations))
         except BaseException:
             await self.close()
             raise
@@ -237,33 +238,21 @@ class Chain:
     # ---- stations ----
 
     async def _add_station(self, number: int) -> Station:
-        code = f"{STORE}-T{number}"
-        enrolment = await self.admin("POST", "/stations", {"code": code, "store": STORE})
-        target = f"127.0.0.1:{self.node_ports[(number - 1) % len(self.node_ports)]}"
-        proxy = FaultProxy(target)
+        code, folder, port = f"{STORE}-T{number}", self.folder / f"{STORE}-T{number}", free_port()
+        proxy = FaultProxy(f"127.0.0.1:{self.node_ports[(number - 1) % len(self.node_ports)]}")
         await proxy.start()
         self.proxies.append(proxy)
-        folder, port = self.folder / code, free_port()
-        data = ["--data-dir", str(folder)]
-        await run_command(
-            "edge_agent.cli",
-            "enroll",
-            enrolment["enrolment_code"],
-            "--server",
-            proxy.url,
-            *data,
-            env=self.agent_env,
-        )
-        process = Process(
-            code,
-            python("-m", "edge_agent.cli", "run", *data, "--port", str(port)),
-            self.folder,
-            env=self.agent_env,
-        )
+        argv = python("-m", "edge_agent.cli", "run", "--data-dir", str(folder), "--port", str(port))
+        process = Process(code, argv, self.folder, env=self.agent_env)
         station = Station(code, folder, port, proxy, process, self.http)
         self.stations.append(station)
-        await station.start()
         return station
+
+    async def _enrol(self, station: Station) -> None:
+        made = await self.admin("POST", "/stations", {"code": station.code, "store": STORE})
+        target = ["--server", station.proxy.url, "--data-dir", str(station.folder)]
+        await run_command("edge_agent.cli", "enroll", made["enrolment_code"], *target, env=self.agent_env)
+        await station.start()
 
     def cut_line(self) -> None:
         for proxy in self.proxies:
