@@ -63,6 +63,7 @@ class Journal(JournalReader):
         self._lock = threading.Lock()
         self._waiting: list[tuple[Draft, Waiter]] = []
         self._committing = False
+        self._closing = False
         self._distrusted: CounterflowError | None = None
         self._reopening = asyncio.Lock()
 
@@ -89,6 +90,13 @@ class Journal(JournalReader):
         tail = await connection.run(lambda raw: opening.next_tail(raw, station, epoch, now_ms))
         return cls(path, marker, station, clock, random_bytes, connection, tail)
 
+    async def close(self) -> None:
+        """Commit what was handed in before, take nothing more, and close."""
+        self._closing = True
+        while self._committing:
+            await self._connection.run(_nothing)
+        await super().close()
+
     @property
     def current_epoch(self) -> bytes:
         """The epoch of the next document; it is written with its first one only."""
@@ -110,6 +118,8 @@ class Journal(JournalReader):
             BadInput, Conflict: the key or the doc_id stands for something else; nothing was stored.
             CannotStore: the disk refused; nothing was accepted.
         """
+        if self._closing:
+            raise Unavailable("the agent is stopping", hint="send it again when it is back", retry_after_s=5)
         if self._distrusted is not None:
             await self._reopen()
         waiter: Waiter = self._loop.create_future()
@@ -129,21 +139,27 @@ class Journal(JournalReader):
     def _commit_group(self, connection: sqlite3.Connection) -> None:
         """In the thread: commit what waits; what comes meanwhile is the next group, behind other work's turn."""
         with self._lock:
-            group = self._waiting[:GROUP_MAX_DOCUMENTS]
-            del self._waiting[:GROUP_MAX_DOCUMENTS]
-        outcomes: list[Outcome]
+            taken = len(self._waiting) if self._distrusted else GROUP_MAX_DOCUMENTS
+            group = self._waiting[:taken]
+            del self._waiting[:taken]
+        self._loop.call_soon_threadsafe(_answer, group, self._outcomes(connection, group))
+        with self._lock:
+            self._committing = again = bool(self._waiting)
+        if again:
+            self._connection.post(self._commit_group)
+
+    def _outcomes(
+        self, connection: sqlite3.Connection, group: Sequence[tuple[Draft, Waiter]]
+    ) -> list[Outcome]:
+        if self._distrusted is not None:
+            return [self._distrusted for _ in group]
         try:
             self._tail, outcomes = commit(connection, self._tail, [draft for draft, _ in group])
         except sqlite3.Error as error:
-            outcomes = [self._alone(connection, draft, error) for draft, _ in group]
+            return [self._alone(connection, draft, error) for draft, _ in group]
         except Exception as error:
-            outcomes = [CannotStore(f"the document was not stored: {error!r}") for _ in group]
-        self._loop.call_soon_threadsafe(_answer, group, outcomes)
-        with self._lock:
-            self._committing = bool(self._waiting)
-            again = self._committing
-        if again:
-            self._connection.post(self._commit_group)
+            return [CannotStore(f"the document was not stored: {error!r}") for _ in group]
+        return outcomes
 
     def _alone(self, connection: sqlite3.Connection, draft: Draft, group_error: sqlite3.Error) -> Outcome:
         """After a failed group: each document by itself, so that a small one may fit where the group did not."""
@@ -261,6 +277,10 @@ class Journal(JournalReader):
                 lambda raw: opening.next_tail(raw, self.station, epoch, now_ms)
             )
             self._distrusted = None
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Its turn comes when all work before it is done."""
 
 
 def _answer(group: Sequence[tuple[Draft, Waiter]], outcomes: Sequence[Outcome]) -> None:

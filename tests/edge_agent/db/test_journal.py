@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,37 @@ async def test_after_an_error_of_the_disk_the_journal_is_opened_again_in_a_new_e
     assert await verify(till.journal) == []
 
 
+async def test_who_waits_behind_an_error_of_the_disk_is_refused_too(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written on a connection that is no longer trusted; nobody waits for ever."""
+    monkeypatch.setattr(journal_module, "GROUP_MAX_DOCUMENTS", 1)
+
+    def broken(_: str) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_WRITE"
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_agent.db.commit.reach", broken)
+        results = await asyncio.gather(*(till.sell() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, CannotStore) for result in results)
+
+    assert (await till.sell()).seq == 1
+
+
+async def test_closing_commits_what_was_handed_in(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop loses no sale that a till is waiting for, and takes none that comes later."""
+    monkeypatch.setattr(journal_module, "GROUP_MAX_DOCUMENTS", 2)
+    waiting = [asyncio.create_task(till.sell()) for _ in range(7)]
+    await asyncio.sleep(0)
+    await till.journal.close()
+
+    assert sorted(a.seq for a in await asyncio.gather(*waiting)) == list(range(1, 8))
+    with pytest.raises(Unavailable):
+        await till.sell()
+
+
 async def test_a_caller_that_goes_away_does_not_lose_its_sale(till: Till) -> None:
     """The document of a cancelled request is stored all the same; asking again finds it."""
     request = asyncio.create_task(till.intake.accept(submission(), idempotency_key="k", source="api"))
@@ -207,11 +239,15 @@ async def test_a_caller_that_goes_away_does_not_lose_its_sale(till: Till) -> Non
 async def test_the_queue_of_waiting_callers_is_bounded(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound a caller is told to come again, and nothing of it is stored."""
     monkeypatch.setattr(journal_module, "WAITING_MAX_DOCUMENTS", 5)
-    results = await asyncio.gather(*(till.sell() for _ in range(8)), return_exceptions=True)
+    disk = threading.Event()
+    till.journal._connection.post(lambda _: disk.wait() and None)
+    callers = [asyncio.create_task(till.sell()) for _ in range(8)]
+    await asyncio.sleep(0)
+    disk.set()
+    results = await asyncio.gather(*callers, return_exceptions=True)
 
-    refused = [result for result in results if isinstance(result, Unavailable)]
-    assert len(refused) >= 2
-    assert (await till.journal.epochs())[0].last == 8 - len(refused)
+    assert [isinstance(result, Unavailable) for result in results] == [False] * 5 + [True] * 3
+    assert (await till.journal.epochs())[0].last == 5
 
 
 async def test_reading_is_bounded_by_bytes_but_gives_at_least_one(till: Till) -> None:
