@@ -77,7 +77,7 @@ async def enroll(
         key = current.key if current is not None and again else identity.key_for_enrolment(config.data_dir)
         request = EnrollRequest(
             code=code.strip(),
-            public_key=key.public_key().public_bytes_raw().hex(),
+            public_key=key.public_key.hex(),
             station=station,
             host=platform.node()[:200],
             versions=versions(),

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from edge_agent import keyfile
+from edge_agent.signing import Signer, new_seed, signer
 from shared.canonical import canonical
 from shared.clock import Clock
 from shared.documents.fields import Record
@@ -49,8 +49,7 @@ class Identity:
     """A station's identity with its key. Signing is the only use of the key; it never leaves the disk otherwise."""
 
     record: IdentityRecord
-    key: Ed25519PrivateKey
-    public_key: bytes
+    key: Signer
 
     @property
     def station(self) -> str:
@@ -59,6 +58,10 @@ class Identity:
     @property
     def centre(self) -> str:
         return self.record.centre
+
+    @property
+    def public_key(self) -> bytes:
+        return self.key.public_key
 
     def sign(self, message: bytes) -> bytes:
         return self.key.sign(message)
@@ -95,23 +98,20 @@ def read(folder: Path) -> Identity:
         raise ConfigError(
             f"{folder / IDENTITY_FILE} cannot be read: {error}", hint="enrol again with a code from HQ"
         ) from error
-    key = keyfile.load(folder / KEY_FILE)
-    return Identity(record, key, key.public_key().public_bytes_raw())
+    return Identity(record, signer(keyfile.load(folder / KEY_FILE)))
 
 
 def is_enrolled(data_dir: Path) -> bool:
     return (data_dir / FOLDER / IDENTITY_FILE).exists()
 
 
-def key_for_enrolment(data_dir: Path) -> Ed25519PrivateKey:
+def key_for_enrolment(data_dir: Path) -> Signer:
     """The key to enrol with: the one of an enrolment that got no answer, or a new one, stored before it is used."""
     path = data_dir / NEXT_FOLDER / KEY_FILE
-    if path.exists():
-        return keyfile.load(path)
-    key = Ed25519PrivateKey.generate()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    keyfile.store(path, key)
-    return key
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keyfile.store(path, new_seed())
+    return signer(keyfile.load(path))
 
 
 def adopt(data_dir: Path, record: IdentityRecord, clock: Clock) -> None:

@@ -12,20 +12,18 @@ import os
 import sys
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from edge_agent.signing import SEED_BYTES
 from shared.errors import CannotStore, ConfigError
 
-# PKCS #8 of an Ed25519 key is this prefix and the 32 bytes (RFC 8410): written by hand, because the library's
-# serialization modules would cost the agent a megabyte and 60 ms at each start. OpenSSL reads the file.
+# PKCS #8 of an Ed25519 key is this prefix and its 32 bytes (RFC 8410); `openssl pkey` reads the file.
 _PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
 _BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
 _SEALED_BEGIN, _SEALED_END = "-----BEGIN COUNTERFLOW DPAPI KEY-----", "-----END COUNTERFLOW DPAPI KEY-----"
 
 
-def store(path: Path, key: Ed25519PrivateKey) -> None:
-    """Write the key durably, for this machine and user only."""
-    der = _PKCS8 + key.private_bytes_raw()
+def store(path: Path, seed: bytes) -> None:
+    """Write the 32 bytes of an Ed25519 key durably, for this machine and user only."""
+    der = _PKCS8 + seed
     if sys.platform == "win32":
         lines = [_SEALED_BEGIN, base64.b64encode(_protect(der)).decode(), _SEALED_END]
     else:
@@ -33,8 +31,8 @@ def store(path: Path, key: Ed25519PrivateKey) -> None:
     write_durably(path, ("\n".join(lines) + "\n").encode())
 
 
-def load(path: Path) -> Ed25519PrivateKey:
-    """Read a key that `store` wrote.
+def load(path: Path) -> bytes:
+    """The 32 bytes of a key that `store` wrote.
 
     Raises:
         ConfigError: it is missing or is no such key; the hint says how to go on.
@@ -44,11 +42,11 @@ def load(path: Path) -> Ed25519PrivateKey:
         lines = path.read_text(encoding="ascii").split()
         body = base64.b64decode("".join(line for line in lines if len(line) > 40), validate=True)
         der = _unprotect(body) if _SEALED_BEGIN.split()[1] in lines else body
-        if not der.startswith(_PKCS8) or len(der) != len(_PKCS8) + 32:
+        if not der.startswith(_PKCS8) or len(der) != len(_PKCS8) + SEED_BYTES:
             raise ValueError("it is no Ed25519 key in PKCS #8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"the station's key {path} cannot be used: {error}", hint=hint) from error
-    return Ed25519PrivateKey.from_private_bytes(der[len(_PKCS8) :])
+    return der[len(_PKCS8) :]
 
 
 def write_durably(path: Path, content: bytes) -> None:
