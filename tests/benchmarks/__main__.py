@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from tests.benchmarks.bench import TINY, Bench, Sizes
 from tests.benchmarks.result import Figure, dump, table
 
+BUSY_LOAD = 0.7
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6")
 
 
@@ -62,6 +65,10 @@ def main(argv: Sequence[str]) -> int:
     wanted = [name for name in WORKLOADS if name in given.workloads] or list(WORKLOADS)
     folder = Path(tempfile.mkdtemp(prefix="counterflow-bench-", dir=given.folder))
     bench = Bench(folder, sizes, postgres=not given.no_postgres)
+    if (busy := psutil.getloadavg()[0]) > BUSY_LOAD:
+        bench.say(
+            f"This machine is busy with something else (load {busy:.1f}): limits and figures come out low."
+        )
     try:
         figures = asyncio.run(measure(bench, wanted))
     except KeyboardInterrupt:
