@@ -134,7 +134,9 @@ class Agent:
         )
 
     def sync_now(self) -> None:
-        """Somebody asks for it: every line ends its rest or its pause."""
+        """Somebody asks for it: a new session, and every line ends its rest or its pause."""
+        # Two machines with one identity are found by their sessions; nobody should wait ten minutes for that.
+        self.sessions.renew()
         for name, wake in self._wakes.items():
             wake.set()
             self._hurries[name].set()

@@ -74,8 +74,12 @@ class SessionHolder:
     def expired(self, token: str) -> None:
         """Forget the session of *token*; a newer one, opened by another line meanwhile, stays."""
         if token == self._token:
-            self._token = None
-            self.cursors = None
+            self.renew()
+
+    def renew(self) -> None:
+        """Let the next request open a new session, in which both sides tell afresh where they are."""
+        self._token = None
+        self.cursors = None
 
     async def call(self, request: Callable[[str], Awaitable[T]]) -> T:
         """Perform *request* with a token; at 401 once more with a new one."""
