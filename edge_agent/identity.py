@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge_agent import keyfile
-from edge_agent.signing import Signer, new_seed, signer
+from edge_agent.signing import Signer, new_seed
 from shared.canonical import canonical
 from shared.clock import Clock
 from shared.documents.fields import Record
@@ -98,7 +98,7 @@ def read(folder: Path) -> Identity:
         raise ConfigError(
             f"{folder / IDENTITY_FILE} cannot be read: {error}", hint="enrol again with a code from HQ"
         ) from error
-    return Identity(record, signer(keyfile.load(folder / KEY_FILE)))
+    return Identity(record, Signer(keyfile.load(folder / KEY_FILE)))
 
 
 def is_enrolled(data_dir: Path) -> bool:
@@ -111,7 +111,7 @@ def key_for_enrolment(data_dir: Path) -> Signer:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         keyfile.store(path, new_seed())
-    return signer(keyfile.load(path))
+    return Signer(keyfile.load(path))
 
 
 def adopt(data_dir: Path, record: IdentityRecord, clock: Clock) -> None:
