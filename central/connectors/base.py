@@ -198,8 +198,12 @@ class Connector(ABC):
         """The effects that a document of this kind has in this system, each delivered by itself; () for none."""
 
     @abstractmethod
+    async def prepare(self) -> None:
+        """Make in the other system what this connector needs; called once, when the integration is made."""
+
+    @abstractmethod
     async def check(self) -> None:
-        """Raise `ConfigError` unless the settings work; called before an integration is enabled."""
+        """Raise `ConfigError` unless the settings work; called before an integration is enabled. Makes nothing."""
 
     @abstractmethod
     async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+from sqlalchemy.exc import DataError
+
 from central.catalog.publish import Complete, PublishResult
 from central.catalog.rows import read_row
 from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
@@ -33,6 +35,8 @@ LEASE_S = 60.0
 """Another node goes on with a list so long after this one died."""
 ASK_S = 15.0
 """Between prolongations, or tries to get it."""
+REST_S = 10.0
+"""After a failure of the folder or the database."""
 PART_ROWS = 2_000
 PUBLISH_ROWS = 10_000
 WHOLE_ROWS_MAX = 200_000
@@ -131,6 +135,7 @@ class FileImports:
         # One process owns a SQLite database; after its death it goes on with its own lease.
         self._node = "the only one" if database.is_sqlite else node
         self._leases: dict[int, tuple[bool, int]] = {}  # held, and the tick at which to ask again
+        self._rests: dict[int, int] = {}  # after a failure, the tick at which to look again
         self.wake = asyncio.Event()
         """Look now."""
 
@@ -143,15 +148,17 @@ class FileImports:
                     busy |= await self.step(one)
                 except TargetAway as error:
                     logger.warning("lists_not_reached", extra={"integration": one.name, "error": str(error)})
+                    self._rest(one)
                 except Exception:
                     # The list stays claimed and is gone through again from its beginning.
                     logger.exception("import_failed", extra={"integration": one.name})
+                    self._rest(one)
             if not busy:
                 await self._pause()
 
     async def step(self, one: Integration) -> bool:
         """Take in one list of an integration; False when there is none for this node."""
-        if not await self._lease(one):
+        if self._clock.tick_ms() < self._rests.get(one.integration_no, 0) or not await self._lease(one):
             return False
         connector = self._integrations.connector(one)
         incoming = await connector.pull()
@@ -167,6 +174,9 @@ class FileImports:
             },
         )
         return True
+
+    def _rest(self, one: Integration) -> None:
+        self._rests[one.integration_no] = self._clock.tick_ms() + int(REST_S * 1000)
 
     async def _lease(self, one: Integration) -> bool:
         """Whether this node works on the integration's lists; asks the database now and then only."""
@@ -206,7 +216,12 @@ class FileImports:
     async def _take(self, one: Integration, incoming: Incoming) -> dict[str, Any]:
         started = rfc3339(self._clock.now_ms())
         progress = _Progress(incoming.about or ListAbout(""))
-        refusal = incoming.refusal or await self._go_through(one, incoming, progress)
+        refusal = incoming.refusal
+        if not refusal:
+            try:
+                refusal = await self._go_through(one, incoming, progress)
+            except (BadInput, DataError) as error:
+                refusal = f"it cannot be published: {error}"
         report = self._report(one, incoming, progress, refusal, started)
         async with self._database.write() as connection:
             now_ms = await self._database.now_ms(connection)
@@ -223,7 +238,8 @@ class FileImports:
         while True:
             try:
                 part = await asyncio.to_thread(_next_part, rows, progress)
-            except BadInput as error:
+            except (BadInput, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+                # Also what no reader should raise: one poisoned list must not keep all others waiting.
                 if whole or not progress.accepted:
                     return str(error)
                 progress.cut(str(error))

@@ -158,6 +158,7 @@ class Integrations:
         for one in await self.list():
             if one.connector == connector and self.connector(one).resource == built.resource:
                 raise Conflict(f'{built.resource} is used by the integration "{one.name}" already')
+        await built.prepare()
         await built.check()
         try:
             async with self._database.write() as connection:

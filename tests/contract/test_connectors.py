@@ -106,6 +106,7 @@ async def forgotten(batch_ids: Collection[str]) -> set[str]:
 @pytest.fixture(params=RIGS)
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     rig = RIGS[request.param](tmp_path / "system")
+    await rig.connect().prepare()
     await rig.connect().check()
     return rig
 

@@ -68,6 +68,8 @@ class ScriptedConnector(Connector):
     def effects(cls, kind: str) -> tuple[str, ...]:
         return ("document",)
 
+    async def prepare(self) -> None: ...
+
     async def check(self) -> None: ...
 
     async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:

@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -39,8 +40,9 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 
 T = TypeVar("T")
-_MARKER = ".counterflow"
-"""Made once by `check`: a share that is not mounted has no marker, and nothing is written beneath its mount point."""
+FOLDERS = ("out", "taken", "in", "work", "done", "bad")
+MARKER = ".counterflow"
+"""Made once, by `prepare`: a share that is not mounted has none, and nothing is written beneath its mount point."""
 
 
 class DropFolderSettings(BaseModel):
@@ -66,6 +68,10 @@ class DropFolder(Connector):
         self._settings = settings
         self._out = OutFolder(settings.folder, name)
         self._in = InFolder(settings.folder, settings.settle_s, clock.tick_ms)
+        # A share may hang for minutes: it holds up one thread of its own each way, never those that everybody uses.
+        # And what hangs in an earlier attempt is over before the next one begins.
+        self._out_thread = ThreadPoolExecutor(1, f"{name}-out")
+        self._in_thread = ThreadPoolExecutor(1, f"{name}-in")
         self._known: set[str] = set()
         self._forgotten: dict[str, frozenset[str]] = {}
 
@@ -81,27 +87,37 @@ class DropFolder(Connector):
     def effects(cls, kind: str) -> tuple[str, ...]:
         return (EFFECT,)
 
-    async def check(self) -> None:
+    async def prepare(self) -> None:
         if not self._settings.folder.is_absolute():
             raise ConfigError(f"the drop folder {self._settings.folder} must be an absolute path")
 
-        def prepare() -> None:
-            for name in ("out", "taken", "in", "work", "done", "bad"):
+        def make() -> None:
+            for name in FOLDERS:
                 (self._settings.folder / name).mkdir(parents=True, exist_ok=True)
-            (self._settings.folder / _MARKER).write_text(
-                "The drop folder of a Counterflow centre.\n", encoding="utf-8"
-            )
-            trial = self._settings.folder / "out" / f".{secrets.token_hex(4)}.part"
+            marker = self._settings.folder / MARKER
+            marker.write_text("The drop folder of a Counterflow centre.\n", encoding="utf-8")
+
+        await self._usable(make)
+
+    async def check(self) -> None:
+        def attempt() -> None:
+            self._require_mounted()
+            name = f".{secrets.token_hex(4)}.part"
+            trial, taken = self._settings.folder / "out" / name, self._settings.folder / "taken" / name
             trial.write_bytes(b"x")
             # Taking a file must be a rename, so that no reader's crash leaves half of it.
-            os.replace(trial, self._settings.folder / "taken" / trial.name)
-            (self._settings.folder / "taken" / trial.name).unlink()
+            os.replace(trial, taken)
+            taken.unlink()
 
+        await self._usable(attempt)
+
+    async def _usable(self, work: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(prepare)
-        except OSError as error:
+            await asyncio.to_thread(work)
+        except (OSError, TargetAway) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
-                f"the drop folder {self._settings.folder} cannot be used: {error.strerror}",
+                f"the drop folder {self._settings.folder} cannot be used: {reason}",
                 hint="the centre's user must be able to make, rename and delete files there, on one file system",
             ) from error
 
@@ -113,7 +129,7 @@ class DropFolder(Connector):
             self._out.forget_attempts(batch.batch_id)
             return self._out.batches()
 
-        delivered = await self._blocking(look)
+        delivered = await self._blocking(self._out_thread, look)
         if batch.batch_id in delivered:
             return frozenset(delivery.key for delivery in batch.deliveries)
         await self._read_forgotten(delivered, unknown_batches)
@@ -131,7 +147,9 @@ class DropFolder(Connector):
             unknown = await unknown_batches(delivered.keys() - self._forgotten.keys())
         self._known |= delivered.keys() - self._forgotten.keys() - unknown
         for batch_id in unknown & delivered.keys():
-            self._forgotten[batch_id] = await self._blocking(partial(self._out.keys, delivered[batch_id]))
+            self._forgotten[batch_id] = await self._blocking(
+                self._out_thread, partial(self._out.keys, delivered[batch_id])
+            )
 
     async def deliver(self, batch: Batch) -> Answer:
         def put() -> None:
@@ -143,19 +161,19 @@ class DropFolder(Connector):
             except OSError as error:
                 raise NoAnswer(f"whether {part.name} got its name is not sure: {error.strerror}") from error
 
-        await self._blocking(put)
+        await self._blocking(self._out_thread, put)
         return Answer()
 
     def _require_mounted(self) -> None:
-        if not (self._settings.folder / _MARKER).exists():
+        if not (self._settings.folder / MARKER).exists():
             raise TargetAway(
-                f"the drop folder {self._settings.folder} is not there (its file {_MARKER} is missing)",
+                f"the drop folder {self._settings.folder} is not there (its file {MARKER} is missing)",
                 hint="mount the share again",
             )
 
-    async def _blocking(self, work: Callable[[], T]) -> T:
+    async def _blocking(self, thread: Executor, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.get_running_loop().run_in_executor(thread, work)
         except OSError as error:
             free = ""
             if self._settings.folder.exists():
@@ -168,11 +186,11 @@ class DropFolder(Connector):
     # ---- in ----
 
     async def pull(self) -> Incoming | None:
-        return await self._blocking(self._next_file)
+        return await self._blocking(self._in_thread, self._next_file)
 
     def _next_file(self) -> Incoming | None:
         self._require_mounted()
         return self._in.next()
 
     async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
-        await self._blocking(lambda: self._in.settle(incoming, report))
+        await self._blocking(self._in_thread, lambda: self._in.settle(incoming, report))

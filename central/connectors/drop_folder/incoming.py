@@ -78,12 +78,13 @@ class InFolder:
         return min(whole)[1] if whole else None
 
     def _open(self, path: Path, *, resumed: bool) -> Incoming:
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").digest()
-        sidecar = self._sidecar(path.name)
+        sha256 = b""
         try:
-            about, rows = open_list(path, sidecar)
-        except BadInput as error:
+            with open(path, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").digest()
+            about, rows = open_list(path, self._sidecar(path.name))
+        except (BadInput, PermissionError) as error:
+            # One file that nobody may read must not keep all others waiting.
             return Incoming(path.name, sha256, None, lambda: iter(()), refusal=str(error), resumed=resumed)
         return Incoming(path.name, sha256, about, rows, resumed=resumed)
 

@@ -20,7 +20,7 @@ from tests.support.processes import Process, python
 
 DOCUMENTS = 200
 BATCH = 10
-KILLS = 5
+KILLS = 4
 KILLED = -9
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from central.connectors.base import Answer, Batch
 from central.db import tables
 from central.db.database import Database
 from central.deliveries.run import DeliveryRunner
 from central.integrations.registry import Integration, Integrations
+from shared.canonical import canonical
 from tests.support.clock import ManualClock
 from tests.support.outgoing import (
     RECEIVED_MS,
@@ -128,6 +130,29 @@ async def test_a_request_that_never_arrived_is_sent_again(world: World, failure:
     world.clock.move(60)
     await world.until_idle()
     assert world.delivered() == [1]
+
+
+async def test_a_repaired_document_is_delivered_as_repaired(world: World):
+    """What HQ corrected goes out in place of what the till sealed; the header stays the till's."""
+    await world.connect()
+    await world.sell(Document(1), Document(2))
+    async with world.database.write() as connection:
+        await connection.execute(tables.repairs.insert().values(doc_no=2, payload=b"{}", by="hq", at_ms=0))
+    connector: Any = world.integrations.connector(world.one)
+    sent: list[Batch] = []
+    deliver = connector.deliver
+
+    async def watched(batch: Batch) -> Answer:
+        sent.append(batch)
+        answer: Answer = await deliver(batch)
+        return answer
+
+    connector.deliver = watched
+    await world.until_idle()
+    assert [(one.header, one.payload) for one in sent[0].deliveries] == [
+        (Document(1).header(), canonical(Document(1).payload)),
+        (Document(2).header(), b"{}"),
+    ]
 
 
 async def test_a_busy_system_rests_and_no_attempt_is_used(world: World):

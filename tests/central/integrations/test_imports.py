@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from central.integrations.imports import FileImports
 from central.integrations.registry import Integration, Integrations
 from shared.canonical import parse_object
 from shared.catalog.changes import Change
+from shared.errors import BadInput
 from tests.support.clock import ManualClock
 from tests.support.outgoing import open_database
 
@@ -303,6 +305,38 @@ async def test_what_was_read_before_an_unreadable_part_is_taken(hq: HQ, monkeypa
     assert report["result"] == "taken"
     assert "not read any further" in report["errors"][0]["why"]
     assert {row["amount_minor"] for row in (await hq.catalog("price")).values()} == {100, 300}
+
+
+@pytest.mark.parametrize("error", [RecursionError("too deep"), BadInput("the row has too many bytes")])
+async def test_a_poisoned_list_delays_no_other(hq: HQ, error: Exception):
+    """A list that breaks its reader or the publisher is refused, told, and the next one is taken."""
+
+    class Refusing:
+        async def publish(self, changes: Any, complete: Any = ()) -> Any:
+            raise error
+
+    if isinstance(error, BadInput):
+        report = await hq.drop(
+            "p.csv", PRODUCTS.format("") + "A,Apple\n", await hq.start(publisher=Refusing())
+        )
+    else:
+        node = await hq.start()
+        connector: Any = hq.integrations.connector(hq.one)
+        pull = connector.pull
+
+        async def poisoned() -> Any:
+            def rows() -> Any:
+                yield from ()
+                raise error
+
+            incoming = await pull()
+            return incoming and replace(incoming, rows=rows)
+
+        connector.pull = poisoned
+        report = await hq.drop("p.csv", PRODUCTS.format("") + "A,Apple\n", node)
+    assert (report["result"], report["where"]) == ("refused", "bad")
+    assert str(error) in report["what"]
+    assert (await hq.drop("q.csv", PRODUCTS.format("") + "A,Apple\n"))["result"] == "taken"
 
 
 class Dying:

@@ -43,6 +43,7 @@ async def all_forgotten(batch_ids: Collection[str]) -> set[str]:
 @pytest.fixture
 async def connector(tmp_path: Path) -> DropFolder:
     one = DropFolder("erp", DropFolderSettings(folder=tmp_path / "drop"), ManualClock())
+    await one.prepare()
     await one.check()
     return one
 
@@ -158,4 +159,12 @@ async def test_settings_that_cannot_work_are_refused_before_anything_is_enabled(
     (tmp_path / "file").write_text("x")
     for folder in (Path("drop"), tmp_path / "file"):
         with pytest.raises(ConfigError, match="drop folder"):
-            await DropFolder("erp", DropFolderSettings(folder=folder), ManualClock()).check()
+            await DropFolder("erp", DropFolderSettings(folder=folder), ManualClock()).prepare()
+
+
+async def test_a_check_makes_nothing(connector: DropFolder, tmp_path: Path):
+    """Enabled again while its share is not mounted: the integration is refused, and nothing is made in its place."""
+    (tmp_path / "drop/.counterflow").unlink()
+    with pytest.raises(ConfigError, match="mount"):
+        await connector.check()
+    assert not (tmp_path / "drop/.counterflow").exists()

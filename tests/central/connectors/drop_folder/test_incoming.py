@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from central.connectors.drop_folder import incoming as incoming_module
 from central.connectors.drop_folder.incoming import EMPTY_SETTLE_S, InFolder
 from tests.support.clock import ManualClock
 
@@ -109,3 +110,20 @@ def test_a_settled_file_has_its_report_beside_it(folder: InFolder, clock: Manual
     )
     assert (folder.done / "p.csv.report.txt").read_text() == "p.csv: taken. 1 rows\nline 3 (A): no\n"
     assert list(folder.work.iterdir()) == []
+
+
+def test_a_file_that_nobody_may_read_delays_no_other(
+    folder: InFolder, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    """Without the right to read it, a list is refused with that reason."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (folder.incoming / "p.csv").write_text(CONTENT)
+    folder.next()
+    clock.move(2)
+    monkeypatch.setattr(incoming_module.hashlib, "file_digest", refuse)
+    incoming = folder.next()
+    assert incoming is not None
+    assert "Permission denied" in incoming.refusal
