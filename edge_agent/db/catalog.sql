@@ -3,11 +3,20 @@
 -- Rows of a `scope_no` that no scope bears any more are invisible leftovers and go in the background, so that a scope
 -- of any size is replaced or dropped at once. Hence every look-up joins `scopes`, and numbers are never used again.
 CREATE TABLE scopes (
-    scope_no INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope_no INTEGER PRIMARY KEY,
     scope    TEXT NOT NULL UNIQUE,
     gen      TEXT NOT NULL,
     rank     INTEGER NOT NULL,               -- the lowest wins
     seq      INTEGER NOT NULL,               -- cursor: every change up to it is applied
+    count    INTEGER NOT NULL,
+    digest   TEXT NOT NULL
+);
+-- A scope that is loaded whole gets its number here and stays invisible until all of it is there.
+CREATE TABLE builds (
+    scope_no INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope    TEXT NOT NULL UNIQUE,
+    gen      TEXT NOT NULL,
+    seq      INTEGER NOT NULL,
     count    INTEGER NOT NULL,
     digest   TEXT NOT NULL
 );

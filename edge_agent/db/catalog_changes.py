@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -29,105 +30,125 @@ Change = tuple[str, str, bytes | None]
 """(entity, key, payload); None deletes."""
 
 
+def changes_of(rows: Sequence[Sequence[Any]], payloads: Sequence[bytes]) -> list[Change]:
+    """The changes of a page: its rows (seq, entity, key, version) and their payload lines."""
+    return [
+        (entity, key, payload if version is not None else None)
+        for (_, entity, key, version), payload in zip(rows, payloads, strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
-class Indexed:
-    """The typed rows of one catalog row; empty for an entity that is only looked up by key."""
+class Typed:
+    """What look-ups need of a catalog row; empty for an entity that is only found by its key."""
 
     product: index.ProductRow | None = None
-    barcodes: dict[str, index.BarcodeRow] = field(default_factory=dict)
+    barcodes: tuple[index.BarcodeRow, ...] = ()
     price: index.PriceRow | None = None
 
 
-_NOTHING = Indexed()
+_NOTHING = Typed()
 
 
-def indexed(entity: str, key: str, payload: bytes | None) -> Indexed:
-    """What look-ups need of a row. One that cannot be drawn stays a generic row and is told in the log."""
+def typed(entity: str, key: str, payload: bytes | None) -> Typed:
+    """The typed rows of one row. A row that has none though it should stays a generic one and is told in the log."""
     if payload is None or entity not in ("product", "price"):
         return _NOTHING
     try:
         value = orjson.loads(payload)
         if entity == "price":
-            return _checked(Indexed(price=index.price_row(value)))
-        # The first place wins where a product names one barcode twice.
-        barcodes: dict[str, index.BarcodeRow] = {}
-        for row in index.barcode_rows(value):
-            barcodes.setdefault(row[0], row)
-        return _checked(Indexed(index.product_row(value), barcodes))
+            price = index.price_row(value)
+            _texts(price[:4])
+            return Typed(price=price)
+        product, barcodes = index.product_row(value), index.barcode_rows(value)
+        _texts(product[:2])
+        if len(barcodes) > 1:
+            # The first place wins where a product names one barcode twice.
+            barcodes = list({row[0]: row for row in reversed(barcodes)}.values())
+        for row in barcodes:
+            _texts(row[:2])
+        return Typed(product, tuple(barcodes))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning("catalog_row_not_indexed", extra={"entity": entity, "key": key, "why": repr(error)})
         return _NOTHING
 
 
-def _checked(drawn: Indexed) -> Indexed:
-    """Raise `TypeError` where a table would refuse the row: one odd row must not hold up its scope."""
-    texts = [*(drawn.product or ())[:2], *(drawn.price or ())[:4], *drawn.barcodes]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"not all of {texts} are texts")
-    return drawn
+def _texts(values: tuple[Any, ...]) -> None:
+    # A table would refuse anything else, and with it the whole scope.
+    for value in values:
+        if type(value) is not str:
+            raise TypeError(f"{value!r} is not a text")
+
+
+# ---- rows of a scope that is built from nothing ----
+
+
+class NewRows:
+    """Rows drawn for all tables, ready to be written by one statement after the other.
+
+    Made off the writer's thread: hashing and parsing one page goes on while SQLite writes the one before.
+    """
+
+    def __init__(self, scope_no: int, changes: Sequence[Change]) -> None:
+        self.changes = changes
+        self.added = 0
+        self.total = 0
+        self.rows: list[Any] = []
+        self.products: list[Any] = []
+        self.barcodes: list[Any] = []
+        self.prices: list[Any] = []
+        # In key order, so that the tables grow at their ends and not all over.
+        for entity, key, payload in sorted(
+            (change for change in changes if change[2] is not None), key=_PLACE
+        ):
+            assert payload is not None
+            version = version_of(payload)
+            self.added += 1
+            self.total += row_hash(entity, key, version)
+            self.rows += (scope_no, entity, key, version, payload)
+            drawn = typed(entity, key, payload)
+            if drawn.product is not None:
+                self.products += (scope_no, key, *drawn.product)
+                for barcode, *rest in drawn.barcodes:
+                    self.barcodes += (barcode, scope_no, key, *rest)
+            elif drawn.price is not None:
+                self.prices += (drawn.price[0], scope_no, key, *drawn.price[1:])
+
+
+_PLACE = itemgetter(0, 1)
+
+
+def write_new(connection: sqlite3.Connection, scope_no: int, digest: Digest, drawn: NewRows) -> Digest:
+    """Write the rows of a scope that is being built, and return its new digest."""
+    connection.execute("SAVEPOINT new_rows")
+    try:
+        _many(connection, "INSERT INTO rows VALUES ", 5, drawn.rows)
+        _many(connection, _INSERT_PRODUCTS, 5, drawn.products)
+        _many(connection, _INSERT_BARCODES, 6, drawn.barcodes)
+        _many(connection, _INSERT_PRICES, 8, drawn.prices)
+    except sqlite3.IntegrityError:
+        # A row that an earlier page had already: it was changed while the pages were on their way.
+        connection.execute("ROLLBACK TO new_rows")
+        return apply_changes(connection, scope_no, digest, drawn.changes)
+    finally:
+        connection.execute("RELEASE new_rows")
+    deleted = [change for change in drawn.changes if change[2] is None]
+    return apply_changes(connection, scope_no, digest.shift(drawn.added, drawn.total), deleted)
+
+
+# ---- changes ----
 
 
 def apply_changes(
-    connection: sqlite3.Connection, scope_no: int, digest: Digest, changes: Sequence[Change], *, fresh: bool
+    connection: sqlite3.Connection, scope_no: int, digest: Digest, changes: Sequence[Change]
 ) -> Digest:
-    """Apply *changes*, in their order, and return the scope's new digest.
-
-    Args:
-        fresh: the scope is being built from nothing, so most keys are new; a hint for speed only.
-    """
-    if fresh:
-        live = [change for change in changes if change[2] is not None]
-        connection.execute("SAVEPOINT fresh")
-        try:
-            added = _insert_new(connection, scope_no, live)
-        except sqlite3.IntegrityError:
-            # A row that an earlier page had already: it was changed while the pages were on their way.
-            connection.execute("ROLLBACK TO fresh")
-        else:
-            changes = [change for change in changes if change[2] is None]
-            digest = digest.shift(len(live), added)
-        finally:
-            connection.execute("RELEASE fresh")
-    newest = {(entity, key): payload for entity, key, payload in changes}
-    for entity in dict.fromkeys(entity for entity, _ in newest):
-        digest = _merge(
-            connection,
-            scope_no,
-            digest,
-            entity,
-            {key: payload for (e, key), payload in newest.items() if e == entity},
-        )
-    return digest
-
-
-def _insert_new(connection: sqlite3.Connection, scope_no: int, changes: Sequence[Change]) -> int:
-    """Insert rows that are new, with what look-ups need of them; return the sum of their hashes.
-
-    Raises:
-        sqlite3.IntegrityError: one is not new; the caller undoes what was written.
-    """
-    rows: list[tuple[Any, ...]] = []
-    products: list[tuple[Any, ...]] = []
-    barcodes: list[tuple[Any, ...]] = []
-    prices: list[tuple[Any, ...]] = []
-    total = 0
+    """Apply *changes*, in their order, and return the scope's new digest."""
+    newest: dict[str, dict[str, bytes | None]] = {}
     for entity, key, payload in changes:
-        assert payload is not None
-        version = version_of(payload)
-        total += row_hash(entity, key, version)
-        rows.append((scope_no, entity, key, version, payload))
-        drawn = indexed(entity, key, payload)
-        if drawn.product is not None:
-            products.append((scope_no, key, *drawn.product))
-            barcodes += [(barcode, scope_no, key, *rest) for barcode, *rest in drawn.barcodes.values()]
-        elif drawn.price is not None:
-            product, *rest = drawn.price
-            prices.append((product, scope_no, key, *rest))
-    _many(connection, "INSERT INTO rows VALUES ", 5, rows)
-    _many(connection, _INSERT_PRODUCTS, 5, products)
-    _many(connection, "INSERT OR REPLACE INTO barcodes VALUES ", 6, sorted(barcodes, key=lambda row: row[0]))
-    _many(connection, "INSERT OR REPLACE INTO prices VALUES ", 8, prices)
-    return total
+        newest.setdefault(entity, {})[key] = payload
+    for entity, wanted in newest.items():
+        digest = _merge(connection, scope_no, digest, entity, wanted)
+    return digest
 
 
 def _merge(
@@ -147,7 +168,7 @@ def _merge(
             changes,
         )
     }
-    puts: list[tuple[Any, ...]] = []
+    puts: list[Any] = []
     gone: list[str] = []
     touched: list[tuple[str, bytes | None, bytes | None]] = []
     count = total = 0
@@ -162,7 +183,7 @@ def _merge(
         if version is not None:
             count += 1
             total += row_hash(entity, key, version)
-            puts.append((scope_no, entity, key, version, payload))
+            puts += (scope_no, entity, key, version, payload)
         else:
             gone.append(key)
         touched.append((key, was[1] if was else None, payload))
@@ -171,69 +192,51 @@ def _merge(
         connection, "DELETE FROM rows WHERE scope_no = ? AND entity = ? AND key IN ", (scope_no, entity), gone
     )
     if entity in ("product", "price"):
-        _reindex(
-            connection,
-            scope_no,
-            [(key, indexed(entity, key, was), indexed(entity, key, new)) for key, was, new in touched],
-        )
+        drawn = [(key, typed(entity, key, was), typed(entity, key, new)) for key, was, new in touched]
+        _retype(connection, scope_no, drawn)
     return digest.shift(count, total)
 
 
-def _reindex(
-    connection: sqlite3.Connection, scope_no: int, touched: list[tuple[str, Indexed, Indexed]]
-) -> None:
+def _retype(connection: sqlite3.Connection, scope_no: int, touched: list[tuple[str, Typed, Typed]]) -> None:
     """Write the differences between the typed rows of *touched* keys before and after."""
-    renumbered = [key for key, was, new in touched if was.product != new.product]
+    renumbered = [(key, new.product) for key, was, new in touched if was.product != new.product]
     if renumbered:
-        at = (scope_no,)
+        at, keys = (scope_no,), [key for key, _ in renumbered]
         numbers = _by_keys(
-            connection, "SELECT product_no FROM products WHERE scope_no = ? AND key IN ", at, renumbered
+            connection, "SELECT product_no FROM products WHERE scope_no = ? AND key IN ", at, keys
         )
         _delete(connection, "DELETE FROM names WHERE rowid IN ", (), [number for (number,) in numbers])
-        _delete(connection, "DELETE FROM products WHERE scope_no = ? AND key IN ", at, renumbered)
-        _many(
-            connection,
-            _INSERT_PRODUCTS,
-            5,
-            [
-                (scope_no, key, *new.product)
-                for key, was, new in touched
-                if new.product and was.product != new.product
-            ],
-        )
-    old_codes = [
-        (barcode, scope_no, key)
-        for key, was, new in touched
-        for barcode, row in was.barcodes.items()
-        if new.barcodes.get(barcode) != row
-    ]
-    new_codes = [
-        (barcode, scope_no, key, *row[1:])
-        for key, was, new in touched
-        for barcode, row in new.barcodes.items()
-        if was.barcodes.get(barcode) != row
-    ]
+        _delete(connection, "DELETE FROM products WHERE scope_no = ? AND key IN ", at, keys)
+        products = [value for key, product in renumbered if product for value in (scope_no, key, *product)]
+        _many(connection, _INSERT_PRODUCTS, 5, products)
+    old_codes, new_codes, old_prices, new_prices = [], [], [], []
+    for key, was, new in touched:
+        if was.barcodes != new.barcodes:
+            old_codes += [(row[0], scope_no, key) for row in was.barcodes]
+            new_codes += [
+                value for barcode, *rest in new.barcodes for value in (barcode, scope_no, key, *rest)
+            ]
+        if was.price != new.price:
+            old_prices += [(was.price[0], scope_no, key)] if was.price else []
+            new_prices += [new.price[0], scope_no, key, *new.price[1:]] if new.price else []
     connection.executemany("DELETE FROM barcodes WHERE barcode = ? AND scope_no = ? AND key = ?", old_codes)
-    _many(connection, "INSERT OR REPLACE INTO barcodes VALUES ", 6, new_codes)
-    old_prices = [
-        (was.price[0], scope_no, key) for key, was, new in touched if was.price and was.price != new.price
-    ]
+    _many(connection, _INSERT_BARCODES, 6, new_codes)
     connection.executemany("DELETE FROM prices WHERE product = ? AND scope_no = ? AND key = ?", old_prices)
-    new_prices = [
-        (new.price[0], scope_no, key, *new.price[1:])
-        for key, was, new in touched
-        if new.price and was.price != new.price
-    ]
-    _many(connection, "INSERT OR REPLACE INTO prices VALUES ", 8, new_prices)
+    _many(connection, _INSERT_PRICES, 8, new_prices)
 
 
 _INSERT_PRODUCTS = "INSERT INTO products (scope_no, key, code, name, measured) VALUES "
+_INSERT_BARCODES = "INSERT INTO barcodes VALUES "
+_INSERT_PRICES = "INSERT INTO prices VALUES "
 
 
-def _many(connection: sqlite3.Connection, head: str, width: int, rows: Sequence[tuple[Any, ...]]) -> None:
+def _many(connection: sqlite3.Connection, head: str, width: int, values: list[Any]) -> None:
+    """Insert rows of *width* columns whose values stand one after the other."""
     place = "(" + ",".join("?" * width) + ")"
-    for part in _parts(rows):
-        connection.execute(head + ",".join([place] * len(part)), [value for row in part for value in row])
+    step = ROWS_PER_STATEMENT * width
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        connection.execute(head + ",".join([place] * (len(part) // width)), part)
 
 
 def _by_keys(

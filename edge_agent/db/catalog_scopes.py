@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from shared.canonical import version_of
 from shared.digest import Digest, row_hash
@@ -17,23 +18,52 @@ NAMES_PER_TURN = 25_000
 LEFTOVERS_PER_TURN = 25_000
 
 
-def begin_scope(
-    connection: sqlite3.Connection, scope: str, gen: str, rank: int, seq: int, digest: Digest
-) -> int:
-    """Start a scope anew under a number of its own; its former rows become leftovers."""
-    drop_scope(connection, scope)
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A scope that is being loaded whole: its number, and how far it is."""
+
+    scope_no: int
+    seq: int
+    digest: Digest
+
+
+def begin_build(connection: sqlite3.Connection, scope: str, gen: str) -> Build:
+    """Begin to load a scope whole, or go on with it where that was begun in this generation."""
+    found = connection.execute(
+        "SELECT scope_no, gen, seq, count, digest FROM builds WHERE scope = ?", (scope,)
+    ).fetchone()
+    if found is not None and found[1] == gen:
+        return Build(found[0], found[2], Digest.of(found[3], found[4]))
+    drop_build(connection, scope)
     cursor = connection.execute(
-        "INSERT INTO scopes (scope, gen, rank, seq, count, digest) VALUES (?, ?, ?, ?, ?, ?)",
-        (scope, gen, rank, seq, digest.count, digest.hex),
+        "INSERT INTO builds (scope, gen, seq, count, digest) VALUES (?, ?, 0, 0, '0')", (scope, gen)
     )
     assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    return Build(cursor.lastrowid, 0, Digest())
+
+
+def finish_build(connection: sqlite3.Connection, scope: str, rank: int, seq: int, digest: Digest) -> None:
+    """Put a scope that is built in the place of the one that look-ups see."""
+    drop_scope(connection, scope)
+    connection.execute(
+        "INSERT INTO scopes (scope_no, scope, gen, rank, seq, count, digest)"
+        " SELECT scope_no, scope, gen, ?, ?, ?, ? FROM builds WHERE scope = ?",
+        (rank, seq, digest.count, digest.hex, scope),
+    )
+    connection.execute("DELETE FROM builds WHERE scope = ?", (scope,))
+
+
+def drop_build(connection: sqlite3.Connection, scope: str) -> None:
+    """Give up building a scope; what was built of it goes in the background."""
+    connection.execute("INSERT INTO leftovers SELECT scope_no FROM builds WHERE scope = ?", (scope,))
+    connection.execute("DELETE FROM builds WHERE scope = ?", (scope,))
 
 
 def drop_scope(connection: sqlite3.Connection, scope: str) -> None:
     """Take a scope away: at once for every look-up, its rows in the background."""
     connection.execute("INSERT INTO leftovers SELECT scope_no FROM scopes WHERE scope = ?", (scope,))
     connection.execute("DELETE FROM scopes WHERE scope = ?", (scope,))
+    connection.execute("DELETE FROM staged WHERE scope = ?", (scope,))
 
 
 def sum_of(rows: Iterable[tuple[str, str, bytes]], stopped: Callable[[], bool] = lambda: False) -> Digest:
@@ -54,6 +84,18 @@ def recount(connection: sqlite3.Connection, scope: str) -> Digest | None:
         return None
     rows = connection.execute("SELECT entity, key, CAST(payload AS BLOB) FROM rows WHERE scope_no = ?", found)
     return sum_of((entity, key, version_of(payload)) for entity, key, payload in rows)
+
+
+def correct_digest(connection: sqlite3.Connection, scope: str) -> bool:
+    """Count a scope anew and keep the true digest; whether it was the known one."""
+    counted = recount(connection, scope)
+    if counted is None:
+        return True
+    corrected = connection.execute(
+        "UPDATE scopes SET count = ?, digest = ? WHERE scope = ? AND (count, digest) != (?, ?)",
+        (counted.count, counted.hex, scope, counted.count, counted.hex),
+    )
+    return corrected.rowcount == 0
 
 
 def remove_leftovers(connection: sqlite3.Connection) -> bool:

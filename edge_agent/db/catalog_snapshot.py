@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.db.catalog_scopes import begin_scope, sum_of
+from edge_agent.db.catalog_scopes import begin_build, drop_build, finish_build, sum_of
 from edge_agent.db.connection import transaction
 from shared import faultpoints
 from shared.digest import Digest
@@ -68,12 +68,12 @@ def _copy(connection: sqlite3.Connection, file: Path, scope: str, gen: str, rank
     summing = _Summing(file)
     try:
         with transaction(connection):
-            digest = Digest.of(about.count, about.digest)
-            scope_no = begin_scope(connection, scope, gen, rank, about.seq, digest)
+            drop_build(connection, scope)
+            build = begin_build(connection, scope, gen)
             for statement in _COPY:
-                connection.execute(statement, {"scope_no": scope_no})
-            connection.execute("DELETE FROM staged WHERE scope = ?", (scope,))
+                connection.execute(statement, {"scope_no": build.scope_no})
             summing.check(about)
+            finish_build(connection, scope, rank, about.seq, Digest.of(about.count, about.digest))
             faultpoints.reach("snapshot.copy")
     finally:
         summing.stop()

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from edge_agent.db.catalog import Catalog, CatalogLost, DigestDiffers
+from edge_agent.db.catalog import Catalog, CatalogLost
+from edge_agent.db.catalog_changes import NewRows, changes_of
+from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.sync import catalog_plan as plan
 from edge_agent.sync.catalog_plan import Doubt
 from shared.clock import Clock
@@ -155,7 +157,8 @@ class DownloadLine:
             case plan.LoadSnapshot(offer):
                 await self._load(offer, self._load_snapshot(offer), whole=True)
             case plan.LoadChanges(offer, after, replace):
-                await self._load(offer, self._load_changes(offer, after, replace), whole=replace)
+                loading = self._load_whole(offer) if replace else self._load_changes(offer, after)
+                await self._load(offer, loading, whole=replace)
             case plan.Distrust(offer):
                 log.error(
                     "catalog_differs", extra={"scope": offer.scope, "gen": offer.gen, "head": offer.head}
@@ -178,8 +181,9 @@ class DownloadLine:
             log.warning("catalog_misfit", extra={"scope": offer.scope, "why": str(error)})
             return
         except CounterflowError as error:
-            if error.name == "gone" and not whole:
+            if error.name == "gone":
                 # A cursor from before what the centre remembers of deletions, or a generation that ended just now.
+                await self._catalog.drop_build(offer.scope)
                 self._doubts[offer.scope] = max(doubt, Doubt.MISFIT)
             raise
         took_ms = self._clock.tick_ms() - begun_ms
@@ -212,7 +216,8 @@ class DownloadLine:
             raise
         await asyncio.to_thread(_empty, self._folder)
 
-    async def _load_changes(self, offer: ScopeOffer, after: int, replace: bool) -> None:
+    async def _load_changes(self, offer: ScopeOffer, after: int) -> None:
+        """Apply what came after the cursor, all in one transaction once the last page is there."""
         after = await self._catalog.staged_to(offer.scope, offer.gen, after)
         page, payloads = await self._page(offer, after)
         while not page.up_to_date:
@@ -221,11 +226,39 @@ class DownloadLine:
                 self._page(offer, page.rows[-1][0]), self._catalog.stage(page, payloads)
             )
             page, payloads = following
-        await self._catalog.apply_changes(page, payloads, rank=offer.rank, replace=replace)
+        await self._catalog.apply_changes(page, payloads)
+        self._learn(offer, page)
+
+    async def _load_whole(self, offer: ScopeOffer) -> None:
+        """Build the scope from nothing beside the one that tills see, and put it in its place at the end."""
+        build = await self._catalog.begin_build(offer.scope, offer.gen)
+        fetching = asyncio.ensure_future(self._page(offer, build.seq))
+        writing = asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            while True:
+                # Three at once: one page on the way, one being drawn, one being written.
+                page, payloads = await fetching
+                if not page.up_to_date:
+                    fetching = asyncio.ensure_future(self._page(offer, page.rows[-1][0]))
+                rows = await asyncio.to_thread(NewRows, build.scope_no, changes_of(page.rows, payloads))
+                await writing
+                writing = asyncio.ensure_future(
+                    self._catalog.build(offer.scope, page.rows[-1][0] if page.rows else page.head, rows)
+                )
+                if page.up_to_date:
+                    break
+            await writing
+        finally:
+            for task in (fetching, writing):
+                task.cancel()
+            await asyncio.gather(fetching, writing, return_exceptions=True)
+        await self._catalog.finish_build(page, offer.rank)
+        self._learn(offer, page)
+
+    def _learn(self, offer: ScopeOffer, page: ChangesEnvelope) -> None:
         # What was published since the manifest is applied too: the offer is what the last page said.
-        self._offers[offer.scope] = offer.model_copy(
-            update={"head": page.head, "count": page.count, "digest": page.digest}
-        )
+        told = {"head": page.head, "count": page.count, "digest": page.digest}
+        self._offers[offer.scope] = offer.model_copy(update=told)
 
     async def _page(self, offer: ScopeOffer, after: int) -> tuple[ChangesEnvelope, Sequence[bytes]]:
         page, payloads = await self._sessions.call(

@@ -52,8 +52,8 @@ async def get(tmp_path: Path) -> AsyncIterator[Get]:
         ]
     )
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    page, lines = log.page(0, 1_000)
-    await catalog.apply_changes(page, lines, rank=0, replace=True)
+    file, offered = log.snapshot(tmp_path)
+    await catalog.load_snapshot(file, log.offer(0, offered))
     await catalog.tidy()
     app = web.Application(middlewares=[refusals])
     app.add_routes(routes(catalog, ManualClock(from_rfc3339("2026-11-21T12:00:00Z"))))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.db import catalog_read as read
-from edge_agent.db.catalog import Catalog, CatalogLost, DigestDiffers
+from edge_agent.db.catalog import Catalog, CatalogLost
+from edge_agent.db.catalog_changes import NewRows, changes_of
+from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.lookup import search_expression
 from shared.catalog.changes import Change
 from shared.errors import CannotStore, DamagedData
@@ -26,16 +28,23 @@ async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
 async def follow(
     catalog: Catalog, log: ScopeLog, *, rank: int = 0, rows_max: int = 5_000, replace: bool = False
 ) -> None:
-    """Apply what the log has after the catalog's cursor."""
+    """Bring the catalog to what the log has: by changes after its cursor, or built anew from nothing."""
     known = (await catalog.scopes()).get(log.scope)
-    after = await catalog.staged_to(log.scope, log.gen, known.seq if known and not replace else 0)
-    while True:
-        page, lines = log.page(after, rows_max)
-        if page.up_to_date:
-            await catalog.apply_changes(page, lines, rank=rank, replace=replace or known is None)
-            return
+    if known is None or replace:
+        build = await catalog.begin_build(log.scope, log.gen)
+        after, done = build.seq, False
+        while not done:
+            page, lines = log.page(after, rows_max)
+            after, done = page.rows[-1][0] if page.rows else page.head, page.up_to_date
+            await catalog.build(log.scope, after, NewRows(build.scope_no, changes_of(page.rows, lines)))
+        await catalog.finish_build(page, rank)
+        return
+    after = await catalog.staged_to(log.scope, log.gen, known.seq)
+    page, lines = log.page(after, rows_max)
+    while not page.up_to_date:
         await catalog.stage(page, lines)
-        after = page.rows[-1][0]
+        page, lines = log.page(page.rows[-1][0], rows_max)
+    await catalog.apply_changes(page, lines)
 
 
 async def load(catalog: Catalog, log: ScopeLog, folder: Path, *, rank: int = 0) -> None:
@@ -204,7 +213,7 @@ async def test_changes_that_do_not_fit_the_digest_are_not_applied(catalog: Catal
     page, lines = log.page(before["base"].seq, 10)
     lines[0] = lines[0].replace(b"Cake", b"Fake")
     with pytest.raises(DigestDiffers):
-        await catalog.apply_changes(page, lines, rank=0, replace=False)
+        await catalog.apply_changes(page, lines)
     assert (await catalog.scopes(), tables(catalog.path)) == (before, content)
     await follow(catalog, log)
     assert (await catalog.scopes())["base"].digest == log.digest.hex
@@ -234,21 +243,65 @@ async def test_snapshot_that_does_not_fit_its_digest_is_not_applied(tmp_path: Pa
     assert await barcode_hits(catalog, "4006381333931") == [("A1", None, None)]
 
 
-async def test_pages_wait_for_the_last_one_and_outlive_a_restart(tmp_path: Path) -> None:
-    """Until the last page is there a till sees the old state; pages that came are not fetched again."""
+async def test_scope_is_not_seen_before_all_its_pages_are_there(tmp_path: Path) -> None:
+    """Built page by page, also over a restart, and then in its place at once."""
     log = ScopeLog("base")
     log.publish(SHOP)
     catalog = await Catalog.open(tmp_path / "catalog.db")
+    build = await catalog.begin_build("base", log.gen)
     page, lines = log.page(0, 2)
-    await catalog.stage(page, lines)
+    await catalog.build("base", 2, NewRows(build.scope_no, changes_of(page.rows, lines)))
     assert await catalog.scopes() == {}
     assert await catalog.read(read.rows_by_key, "product", "A1") == []
     await catalog.close()
     catalog = await Catalog.open(tmp_path / "catalog.db")
-    assert await catalog.staged_to("base", log.gen, 0) == 2
+    assert (await catalog.begin_build("base", log.gen)).seq == 2
     await follow(catalog, log)
     assert (await catalog.scopes())["base"].digest == log.digest.hex
     await catalog.close()
+
+
+async def test_build_of_another_generation_is_given_up(catalog: Catalog) -> None:
+    """Nothing of an older generation gets into the new one."""
+    log = ScopeLog("base")
+    log.publish(SHOP)
+    build = await catalog.begin_build("base", "bb" * 16)
+    page, lines = log.page(0, 4)
+    await catalog.build("base", 4, NewRows(build.scope_no, changes_of(page.rows, lines)))
+    assert (await catalog.begin_build("base", log.gen)).seq == 0
+    await follow(catalog, log)
+    await catalog.tidy()
+    assert await names(catalog, "cafe") == ["A1"]
+
+
+async def test_build_that_does_not_fit_is_given_up(catalog: Catalog) -> None:
+    """The scope that tills see stays when its successor has another digest than the centre."""
+    log = ScopeLog("base")
+    log.publish(SHOP)
+    await follow(catalog, log)
+    before = await catalog.scopes()
+    build = await catalog.begin_build("base", log.gen)
+    page, lines = log.page(0, 10)
+    await catalog.build("base", log.head, NewRows(build.scope_no, changes_of(page.rows[1:], lines[1:])))
+    with pytest.raises(DigestDiffers):
+        await catalog.finish_build(page, 0)
+    assert await catalog.scopes() == before
+    assert (await catalog.begin_build("base", log.gen)).seq == 0
+
+
+async def test_pages_of_changes_are_applied_together(tmp_path: Path, catalog: Catalog) -> None:
+    """Until the last page is there a till sees the old state; pages that came are not fetched again."""
+    log = ScopeLog("base")
+    log.publish(SHOP)
+    await follow(catalog, log)
+    seq = log.head
+    log.publish([product(f"B{i}") for i in range(5)])
+    page, lines = log.page(seq, 2)
+    await catalog.stage(page, lines)
+    assert await catalog.read(read.rows_by_key, "product", "B0") == []
+    assert await catalog.staged_to("base", log.gen, seq) == seq + 2
+    await follow(catalog, log, rows_max=2)
+    assert (await catalog.scopes())["base"].digest == log.digest.hex
 
 
 async def test_staged_pages_of_another_cursor_are_of_no_use(catalog: Catalog) -> None:
@@ -265,7 +318,9 @@ async def test_row_that_changes_while_pages_travel_is_taken_at_its_newest(catalo
     """A row of the first page that comes again on a later one counts once, as it is now."""
     log = ScopeLog("base")
     log.publish([product(f"A{i}", barcodes=[f"{i:08d}"]) for i in range(6)])
-    await catalog.stage(*log.page(0, 3))
+    build = await catalog.begin_build("base", log.gen)
+    page, lines = log.page(0, 3)
+    await catalog.build("base", 3, NewRows(build.scope_no, changes_of(page.rows, lines)))
     log.publish([product("A0", "Later", barcodes=["77777777"]), drop("product", "A1")])
     await follow(catalog, log)
     assert (await catalog.scopes())["base"].digest == log.digest.hex
