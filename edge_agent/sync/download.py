@@ -249,8 +249,8 @@ class DownloadLine:
                     break
             await writing
         finally:
-            for task in (fetching, writing):
-                task.cancel()
+            fetching.cancel()
+            # What has arrived is written, whatever became of the line.
             await asyncio.gather(fetching, writing, return_exceptions=True)
         await self._catalog.finish_build(page, offer.rank)
         self._learn(offer, page)
