@@ -1,7 +1,7 @@
 """Sign as the station: Ed25519 by PyNaCl.
 
-`cryptography`, which the centre verifies with, would do it too, but brings an OpenSSL of its own: 8 MB in a process that
-rests for months on a till's PC, against 1 MB for libsodium. Both give the same bytes: an Ed25519 signature holds no
+`cryptography`, which the centre verifies with, would do it too, but brings an OpenSSL of its own: 8 MB in a process
+that rests for months on a till, against 1 MB for libsodium. Both give the same bytes: an Ed25519 signature holds no
 randomness (RFC 8032).
 """
 
