@@ -13,7 +13,7 @@ from central.db import deliveries as rows
 from central.db.database import Database
 from central.deliveries.batches import take
 from central.deliveries.carry import Carrier, LostLease
-from central.deliveries.sweep import EVERY_S, Sweep
+from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
 from central.integrations.registry import Integrations
 from shared.clock import Clock
 
@@ -119,12 +119,13 @@ class DeliveryRunner:
                 await self._clock.sleep(GATHER_S)
 
     async def _sweep_for_ever(self) -> None:
+        wait_s = EVERY_S
         while True:
             try:
                 await self.sweep()
             except Exception:
                 logger.exception("sweep_failed")
-            await self._woken(self._sweep_now, EVERY_S)
+            wait_s = SOON_S if await self._woken(self._sweep_now, wait_s) else EVERY_S
 
     async def _woken(self, wake: asyncio.Event, seconds: float) -> bool:
         """Wait until woken, at most *seconds*; whether it was."""

@@ -17,6 +17,8 @@ from central.db.database import Database
 from central.integrations.registry import Integration, Integrations
 
 EVERY_S = 60.0
+SOON_S = 5.0
+"""After a sweep that an integration's change has caused: what was being applied meanwhile is there then."""
 ALL_EVERY = 60
 """Every so many sweeps go through all documents."""
 BACK = 10
