@@ -20,6 +20,8 @@ from shared.clock import Clock, rfc3339
 log = logging.getLogger(__name__)
 
 STEP_S = 3_600.0
+PURGE_DOCUMENTS = 200
+"""Deleted in one transaction: a sale never waits longer for a purge than this takes."""
 VERIFY_EVERY_MS = 86_400_000
 DAY_MS = 86_400_000
 ALARM = "journal-damaged"
@@ -51,12 +53,13 @@ class Retention:
     async def _purge(self) -> None:
         before_ms = self._clock.now_ms() - self._retention_days * DAY_MS
         for epoch in await self._journal.epochs():
-            old_enough = await self._journal.last_sealed_before(epoch.epoch, before_ms)
+            old_enough = await self._journal.old_up_to(epoch.epoch, before_ms)
             head = await self._journal.head_at(epoch.epoch, epoch.safe_seq)
             upto = plan.purge_to(epoch, head, old_enough)
+            for slice_end in _slices(epoch.first, upto):
+                await self._journal.purge(epoch.epoch, slice_end)
             if upto:
-                count = await self._journal.purge(epoch.epoch, upto)
-                log.info("journal_purged", extra={"epoch": epoch.epoch.hex(), "upto": upto, "count": count})
+                log.info("journal_purged", extra={"epoch": epoch.epoch.hex(), "upto": upto})
         await self._journal.purge_history(rfc3339(before_ms)[:10])
 
     def _purge_files(self) -> None:
@@ -75,3 +78,10 @@ class Retention:
         told = "; ".join(f"{finding.where}: {finding.what}" for finding in findings[:ALARM_FINDINGS_MAX])
         log.error("journal_damaged", extra={"findings": len(findings), "first": told})
         await self._journal.add_alarm(ALARM, f"{len(findings)} findings: {told}")
+
+
+def _slices(first: int, upto: int) -> list[int]:
+    """Where each transaction of a purge from *first* to *upto* ends."""
+    return [
+        min(end, upto) for end in range(first + PURGE_DOCUMENTS - 1, upto + PURGE_DOCUMENTS, PURGE_DOCUMENTS)
+    ]

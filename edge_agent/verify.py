@@ -1,8 +1,8 @@
 """Prove a journal right, or say what is wrong with it: the invariants that one station's database can show.
 
 I3 positions without a hole, I4 the recomputed chain is the stored one, I5 nothing went that was not safe; every
-document fits its hashes and stands at a position; day totals are the sums of their documents. It reads in pages and
-changes nothing, so it may run beside the agent.
+document fits its hashes and stands at a position; day totals are the sums of their documents. It reads one
+consistent view on a connection of its own and changes nothing, so it may run beside a till that sells.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ class Finding:
 
 
 async def verify(journal: JournalReader) -> list[Finding]:
-    """All findings of a journal, worst first; none for one that is whole."""
-    findings = [Finding("structure", "journal.db", what) for what in await journal.structure()]
-    for epoch in await journal.epochs():
-        findings += await _verify_epoch(journal, epoch)
-    findings += [
-        Finding("positions", f"document {doc_id}", "stands at no position of the journal")
-        for doc_id in await journal.orphans()
-    ]
-    findings += [Finding("totals", "day totals", what) for what in await journal.wrong_totals()]
+    """All findings of a journal as it is now, worst first; none for one that is whole."""
+    async with journal.view() as view:
+        findings = [Finding("structure", "journal.db", what) for what in await view.structure()]
+        for epoch in await view.epochs():
+            findings += await _verify_epoch(view, epoch)
+        findings += [
+            Finding("positions", f"document {doc_id}", "stands at no position of the journal")
+            for doc_id in await view.orphans()
+        ]
+        findings += [Finding("totals", "day totals", what) for what in await view.wrong_totals()]
     return findings
 
 

@@ -32,7 +32,7 @@ class OwnedConnection:
     def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
         self._aio = connection
         self._raw: sqlite3.Connection = connection._conn
-        self._path = path
+        self.path = path
 
     @classmethod
     async def open(cls, path: Path, *, read_only: bool = False) -> OwnedConnection:
@@ -65,7 +65,7 @@ class OwnedConnection:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the thread and return what it returns; errors of SQLite come out as ours."""
-        with stated(self._path):
+        with stated(self.path):
             result: T = await self._aio._execute(work, self._raw)  # type: ignore[no-untyped-call]
         return result
 

@@ -67,6 +67,12 @@ def owner(connection: sqlite3.Connection) -> str:
     return str(row[0])
 
 
+def hold_view(connection: sqlite3.Connection) -> None:
+    """Read from now on what is committed now, until the connection is closed."""
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
 def status_of(connection: sqlite3.Connection, doc_id: str) -> DocumentStatus:
     """How far a document has come.
 

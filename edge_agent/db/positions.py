@@ -63,9 +63,10 @@ AND NOT EXISTS (
 """
 PURGE_POSITIONS = "DELETE FROM journal WHERE epoch_no = ? AND seq <= ?"
 PURGED_TO = "UPDATE epochs SET first = ?, prev_head = ? WHERE epoch_no = ?"
-LAST_SEALED_BEFORE = """
+# From the oldest on, so that only what may go is looked at, not the whole journal.
+FIRST_YOUNG = """
 SELECT j.seq FROM journal j JOIN documents d USING (doc_no)
-WHERE j.epoch_no = ? AND d.sealed_ms < ? ORDER BY j.seq DESC LIMIT 1
+WHERE j.epoch_no = ? AND j.seq BETWEEN ? AND ? AND d.sealed_ms >= ? ORDER BY j.seq LIMIT 1
 """
 NEWEST_DATE = """
 SELECT max(json_extract(CAST(d.header AS TEXT), '$.business_date'))
@@ -222,8 +223,12 @@ def purge(connection: sqlite3.Connection, epoch: bytes, upto: int) -> int:
     return gone
 
 
-def last_sealed_before(connection: sqlite3.Connection, epoch: bytes, before_ms: int) -> int:
-    """The last position of an epoch whose document is older than *before_ms*; 0 for none."""
+def old_up_to(connection: sqlite3.Connection, epoch: bytes, before_ms: int) -> int:
+    """The last safe position up to which every document was sealed before *before_ms*; 0 for none."""
     found = connection.execute(EPOCH, (epoch,)).fetchone()
-    row = connection.execute(LAST_SEALED_BEFORE, (found[0], before_ms)).fetchone() if found else None
-    return row[0] if row else 0
+    if found is None:
+        return 0
+    epoch_no, first, _, safe_seq = found
+    young = connection.execute(FIRST_YOUNG, (epoch_no, first, safe_seq, before_ms)).fetchone()
+    upto: int = young[0] - 1 if young else safe_seq
+    return upto if upto >= first else 0

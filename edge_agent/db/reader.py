@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -44,6 +45,16 @@ class JournalReader:
     async def close(self) -> None:
         await self._connection.close()
 
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator[JournalReader]:
+        """The journal as it is now, whatever is written meanwhile: on a connection of its own, nobody waits for it."""
+        reader = await JournalReader.open_existing(self._connection.path)
+        try:
+            await reader._run(documents.hold_view)
+            yield reader
+        finally:
+            await reader.close()
+
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._connection.run(work)
 
@@ -73,9 +84,9 @@ class JournalReader:
         """How many documents the centre has not acknowledged, and when the oldest of them was sealed."""
         return await self._run(positions.backlog)
 
-    async def last_sealed_before(self, epoch: bytes, before_ms: int) -> int:
-        """The last position whose document is older than *before_ms*; 0 for none."""
-        return await self._run(lambda raw: positions.last_sealed_before(raw, epoch, before_ms))
+    async def old_up_to(self, epoch: bytes, before_ms: int) -> int:
+        """The last safe position up to which every document was sealed before *before_ms*; 0 for none."""
+        return await self._run(lambda raw: positions.old_up_to(raw, epoch, before_ms))
 
     # ---- for people and POS software ----
 

@@ -16,7 +16,7 @@ from edge_agent.db.connection import transaction
 from shared.documents import RECEIPT_KINDS
 from shared.protocol.messages import DayTotal
 
-BATCH_DOCUMENTS = 500
+BATCH_DOCUMENTS = 200
 READ_UPTO = "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'totals_upto'), 0)"
 WRITE_UPTO = "INSERT OR REPLACE INTO meta (key, value) VALUES ('totals_upto', ?)"
 NOT_COUNTED = "SELECT doc_no, header, payload FROM documents WHERE doc_no > ? ORDER BY doc_no LIMIT ?"

@@ -6,6 +6,9 @@ import os
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+from edge_agent import retention as retention_module
 from edge_agent.retention import Retention
 from edge_agent.verify import verify
 from tests.support.till import Till, open_till
@@ -41,6 +44,40 @@ async def test_only_what_is_safe_and_old_goes(till: Till) -> None:
     await retention.step()
     assert (await till.journal.epochs())[0].first == 3
     assert await verify(till.journal) == []
+
+
+async def test_a_long_prefix_goes_in_slices(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much may go, a sale never waits for all of it."""
+    monkeypatch.setattr(retention_module, "PURGE_DOCUMENTS", 2)
+    for _ in range(5):
+        await till.sell()
+    await _make_safe(till, 5)
+    till.clock.move(36 * DAY_S)
+    slices = []
+    purge = till.journal.purge
+
+    async def watched(epoch: bytes, upto: int) -> int:
+        slices.append(upto)
+        return await purge(epoch, upto)
+
+    monkeypatch.setattr(till.journal, "purge", watched)
+    await _retention(till).step()
+
+    assert slices == [2, 4, 5]
+    assert await till.journal.epochs() == []
+
+
+async def test_a_clock_that_jumped_keeps_what_is_behind_a_young_document(till: Till) -> None:
+    """Only an unbroken prefix of old documents goes: a document sealed in the future keeps all behind it."""
+    now_ms = till.clock.now_ms()
+    till.clock.set_wall(now_ms + 400 * DAY_S * 1000)
+    await till.sell()
+    till.clock.set_wall(now_ms)
+    await till.sell()
+    await _make_safe(till, 2)
+    till.clock.move(100 * DAY_S)
+    await _retention(till).step()
+    assert (await till.journal.epochs())[0].first == 1
 
 
 async def test_a_safe_head_that_is_not_ours_purges_nothing(till: Till) -> None:
