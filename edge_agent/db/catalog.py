@@ -22,7 +22,7 @@ from edge_agent.db import catalog_pages, catalog_read, catalog_scopes
 from edge_agent.db.catalog_changes import NewRows
 from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.db.catalog_scopes import Build
-from edge_agent.db.catalog_snapshot import copy_snapshot
+from edge_agent.db.catalog_snapshot import copy_snapshot, prove
 from edge_agent.db.connection import OwnedConnection, stated, transaction
 from edge_agent.lookup import searchable
 from edge_agent.sync.catalog_plan import LocalScope
@@ -100,7 +100,7 @@ class Catalog:
 
         If not (a row changed by hand, a flipped bit), the true digest is kept: the next look finds the difference.
         """
-        return await self._change(catalog_scopes.correct_digest, scope)
+        return await self._change(catalog_scopes.correct_digest, scope) is None
 
     # ---- what changes it ----
 
@@ -110,7 +110,8 @@ class Catalog:
         Raises:
             DamagedData: the file is not what was offered; the scope stays as it was.
         """
-        await self._write(copy_snapshot, file, offer.scope, offer.gen, offer.rank)
+        replaced = await self._write(copy_snapshot, file, offer.scope, offer.gen, offer.rank)
+        await self._write(prove, offer.scope, replaced)
 
     async def staged_to(self, scope: str, gen: str, after: int) -> int:
         """The cursor that pages are kept up to, of those that begin at *after*."""
@@ -145,13 +146,11 @@ class Catalog:
         """Put the scope that was built in the place of the one that tills see.
 
         Raises:
-            DigestDiffers: its rows do not have the centre's digest; it is given up, the old one stays.
+            DigestDiffers: its rows do not have the centre's digest; the old one stays, if there is one.
         """
-        try:
-            await self._change(catalog_pages.finish_build, last, rank)
-        except DigestDiffers:
-            await self.drop_build(last.scope)
-            raise
+        error = await self._change(catalog_pages.finish_build, last, rank)
+        if error is not None:
+            raise error
 
     async def drop_build(self, scope: str) -> None:
         """Give up what was built of a scope."""

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from edge_agent.db.catalog_changes import NewRows, apply_changes, changes_of, write_new
-from edge_agent.db.catalog_scopes import begin_build
+from edge_agent.db.catalog_scopes import begin_build, drop_build
 from edge_agent.db.catalog_scopes import finish_build as put_in_place
 from shared import faultpoints
 from shared.digest import Digest
@@ -69,7 +69,8 @@ def apply_pages(connection: sqlite3.Connection, last: ChangesEnvelope, payloads:
         envelope, lines = framing.split(raw)
         digest = apply_changes(connection, scope_no, digest, changes_of(envelope["rows"], lines))
     digest = apply_changes(connection, scope_no, digest, changes_of(last.rows, payloads))
-    _check(last, digest)
+    if (error := difference(last, digest)) is not None:
+        raise error
     forget_staged(connection, last.scope)
     connection.execute(
         "UPDATE scopes SET seq = ?, count = ?, digest = ? WHERE scope_no = ?",
@@ -90,16 +91,26 @@ def build(connection: sqlite3.Connection, scope: str, seq: int, rows: NewRows) -
     faultpoints.reach("catalog.stage")
 
 
-def finish_build(connection: sqlite3.Connection, last: ChangesEnvelope, rank: int) -> None:
+def finish_build(connection: sqlite3.Connection, last: ChangesEnvelope, rank: int) -> DigestDiffers | None:
+    """Put a scope that is built in its place; if its digest differs, only where there is nothing else."""
     digest = begin_build(connection, last.scope, last.gen).digest
-    _check(last, digest)
-    put_in_place(connection, last.scope, rank, last.head, digest)
+    error = difference(last, digest)
+    if (
+        error is None
+        or connection.execute("SELECT 1 FROM scopes WHERE scope = ?", (last.scope,)).fetchone() is None
+    ):
+        put_in_place(connection, last.scope, rank, last.head, digest)
+    else:
+        drop_build(connection, last.scope)
     faultpoints.reach("catalog.apply")
+    return error
 
 
-def _check(last: ChangesEnvelope, digest: Digest) -> None:
-    if (digest.count, digest.hex) != (last.count, last.digest):
-        raise DigestDiffers(
-            f"scope {last.scope} would have {digest.count} rows with digest {digest.hex} at {last.head}; "
-            f"the centre has {last.count} with {last.digest}"
-        )
+def difference(last: ChangesEnvelope, digest: Digest) -> DigestDiffers | None:
+    """What is wrong with a scope's digest at the head that *last* tells of."""
+    if (digest.count, digest.hex) == (last.count, last.digest):
+        return None
+    return DigestDiffers(
+        f"scope {last.scope} would have {digest.count} rows with digest {digest.hex} at {last.head}; "
+        f"the centre has {last.count} with {last.digest}"
+    )

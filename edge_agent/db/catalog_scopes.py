@@ -7,7 +7,6 @@ one row of `scopes`, whatever its size; what it leaves behind is invisible at on
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from shared.canonical import version_of
@@ -66,36 +65,25 @@ def drop_scope(connection: sqlite3.Connection, scope: str) -> None:
     connection.execute("DELETE FROM staged WHERE scope = ?", (scope,))
 
 
-def sum_of(rows: Iterable[tuple[str, str, bytes]], stopped: Callable[[], bool] = lambda: False) -> Digest:
-    """The digest of (entity, key, version) rows."""
-    count = total = 0
-    for entity, key, version in rows:
-        count += 1
-        total += row_hash(entity, key, version)
-        if count % 10_000 == 0 and stopped():
-            break
-    return Digest().shift(count, total)
-
-
-def recount(connection: sqlite3.Connection, scope: str) -> Digest | None:
-    """The digest of a scope's rows from their payloads alone, None for an unknown scope."""
-    found = connection.execute("SELECT scope_no FROM scopes WHERE scope = ?", (scope,)).fetchone()
+def correct_digest(connection: sqlite3.Connection, scope: str) -> Digest | None:
+    """Add up a scope's rows from their payloads; the true digest, which is kept, where it is not the known one."""
+    found = connection.execute(
+        "SELECT scope_no, count, digest FROM scopes WHERE scope = ?", (scope,)
+    ).fetchone()
     if found is None:
         return None
-    rows = connection.execute("SELECT entity, key, CAST(payload AS BLOB) FROM rows WHERE scope_no = ?", found)
-    return sum_of((entity, key, version_of(payload)) for entity, key, payload in rows)
-
-
-def correct_digest(connection: sqlite3.Connection, scope: str) -> bool:
-    """Count a scope anew and keep the true digest; whether it was the known one."""
-    counted = recount(connection, scope)
-    if counted is None:
-        return True
-    corrected = connection.execute(
-        "UPDATE scopes SET count = ?, digest = ? WHERE scope = ? AND (count, digest) != (?, ?)",
-        (counted.count, counted.hex, scope, counted.count, counted.hex),
+    count = total = 0
+    rows = "SELECT entity, key, CAST(payload AS BLOB) FROM rows WHERE scope_no = ?"
+    for entity, key, payload in connection.execute(rows, found[:1]):
+        count += 1
+        total += row_hash(entity, key, version_of(payload))
+    digest = Digest().shift(count, total)
+    if (digest.count, digest.hex) == found[1:]:
+        return None
+    connection.execute(
+        "UPDATE scopes SET count = ?, digest = ? WHERE scope = ?", (digest.count, digest.hex, scope)
     )
-    return corrected.rowcount == 0
+    return digest
 
 
 def remove_leftovers(connection: sqlite3.Connection) -> bool:

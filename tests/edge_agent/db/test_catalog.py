@@ -14,6 +14,7 @@ from edge_agent.db.catalog_changes import NewRows, changes_of
 from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.lookup import search_expression
 from shared.catalog.changes import Change
+from shared.digest import Digest
 from shared.errors import CannotStore, DamagedData
 from tests.support.catalog_builder import ScopeLog, drop, price, product, put
 
@@ -287,6 +288,23 @@ async def test_build_that_does_not_fit_is_given_up(catalog: Catalog) -> None:
         await catalog.finish_build(page, 0)
     assert await catalog.scopes() == before
     assert (await catalog.begin_build("base", log.gen)).seq == 0
+
+
+async def test_till_with_nothing_keeps_what_does_not_fit(tmp_path: Path) -> None:
+    """Rows of a doubtful digest are told, but they are better than an empty till."""
+    log = ScopeLog("base")
+    log.publish(SHOP)
+    true = log.digest
+    log.digest = Digest(7, 1)
+    by_file, by_rows = await Catalog.open(tmp_path / "file.db"), await Catalog.open(tmp_path / "rows.db")
+    with pytest.raises(DamagedData):
+        await load(by_file, log, tmp_path)
+    with pytest.raises(DigestDiffers):
+        await follow(by_rows, log)
+    for catalog in (by_file, by_rows):
+        assert await barcode_hits(catalog, "4006381333931") == [("A1", None, None)]
+        assert (await catalog.scopes())["base"].digest == true.hex
+        await catalog.close()
 
 
 async def test_pages_of_changes_are_applied_together(tmp_path: Path, catalog: Catalog) -> None:
