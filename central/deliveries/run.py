@@ -47,7 +47,7 @@ class DeliveryRunner:
         self._clock = clock
         self._node = node
         self._carrier = Carrier(database, integrations, clock, rng or random.Random())
-        self._sweep = Sweep(database, integrations)
+        self._sweep = Sweep(database, integrations, clock)
         self.wake = wake or asyncio.Event()
         self._wakes: dict[int, asyncio.Event] = {}
         self._sweep_now = asyncio.Event()
@@ -98,7 +98,8 @@ class DeliveryRunner:
         return added
 
     def _changed(self) -> None:
-        self._sweep_now.set()
+        if self._sweep.is_behind():
+            self._sweep_now.set()
         self.wake.set()
 
     async def _free_leases(self) -> None:

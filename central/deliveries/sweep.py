@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.integrations.registry import Integration, Integrations
+from shared.clock import Clock
 
 EVERY_S = 60.0
 SOON_S = 5.0
@@ -22,35 +23,49 @@ SOON_S = 5.0
 ALL_EVERY = 60
 """Every so many sweeps go through all documents."""
 BACK = 10
-"""The others begin where the newest document was so many sweeps ago: longer than any transaction stays open."""
+"""The others begin where the newest document was so many minutes ago: longer than any transaction stays open."""
 ROWS = 5_000
 logger = logging.getLogger(__name__)
 
 
-class Sweep:
-    """What was gone through already, by integration."""
+What = tuple[int, int, tuple[str, ...]]
+"""An integration's number, its date and its kinds: with another date or kind it is gone through anew."""
 
-    def __init__(self, database: Database, integrations: Integrations) -> None:
+
+class Sweep:
+    """What was gone through already."""
+
+    def __init__(self, database: Database, integrations: Integrations, clock: Clock) -> None:
         self._database = database
         self._integrations = integrations
-        self._marks: dict[tuple[int, int, tuple[str, ...]], deque[int]] = {}
+        self._clock = clock
+        self._marks: dict[What, deque[tuple[int, int]]] = {}  # (tick, newest document then)
         self._count = 0
+
+    def is_behind(self) -> bool:
+        """Whether there is an integration that was never swept as it is now."""
+        return not self._enabled().keys() <= self._marks.keys()
 
     async def all(self) -> int:
         """Sweep every enabled integration; returns how many deliveries were missing."""
         everything = self._count % ALL_EVERY == 0
         self._count += 1
-        enabled = {(one.integration_no, one.from_ms, one.kinds): one for one in self._integrations.enabled()}
-        # An integration that was away, or asks for other documents now, begins anew.
+        enabled = self._enabled()
+        # An integration that was away begins anew.
         self._marks = {what: marks for what, marks in self._marks.items() if what in enabled}
         added = 0
         for what, one in enabled.items():
-            marks = self._marks.setdefault(what, deque([0] * BACK, maxlen=BACK))
+            tick_ms = self._clock.tick_ms()
+            marks = self._marks.setdefault(what, deque([(tick_ms, 0)] * BACK, maxlen=BACK))
             async with self._database.read() as connection:
                 newest = await rows.newest_document(connection)
-            added += await self._one(one, 0 if everything else marks[0])
-            marks.append(newest)
+            added += await self._one(one, 0 if everything else marks[0][1])
+            if tick_ms - marks[-1][0] >= EVERY_S * 1000:
+                marks.append((tick_ms, newest))
         return added
+
+    def _enabled(self) -> dict[What, Integration]:
+        return {(one.integration_no, one.from_ms, one.kinds): one for one in self._integrations.enabled()}
 
     async def _one(self, one: Integration, after: int) -> int:
         added = 0

@@ -346,15 +346,26 @@ async def test_the_sweep_fills_in_what_is_missing_from_its_date_on(world: World)
 
 
 async def test_a_late_document_is_found_by_a_later_sweep(world: World):
-    """A document that was stored early and applied late, past the first sweeps, is not lost."""
+    """A document with a low number that was applied late: found for ten minutes, and by the full sweep of the hour."""
     await world.connect()
     runner = world.node()
     await add_documents(world.database, [Document(n) for n in range(10, 20)])
     assert await runner.sweep() == 10
-    for _ in range(5):
-        await runner.sweep()
-    await add_documents(world.database, [Document(5)])
-    assert await runner.sweep() == 1
+
+    async def minutes(count: int) -> int:
+        found = 0
+        for _ in range(count):
+            world.clock.move(60)
+            found += await runner.sweep()
+        return found
+
+    assert await minutes(8) == 0
+    await add_documents(world.database, [Document(1)])
+    assert await minutes(1) == 1
+    assert await minutes(20) == 0
+    await add_documents(world.database, [Document(2)])
+    assert await minutes(1) == 0
+    assert await minutes(60) == 1
 
 
 async def test_the_runner_delivers_by_itself_and_stops(world: World):
