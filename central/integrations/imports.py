@@ -19,14 +19,14 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DataError
 
 from central.catalog.publish import Complete, PublishResult
-from central.catalog.rows import read_row
+from central.catalog.rows import read_key, read_row
 from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
 from central.db import integrations as table
 from central.db import leases
 from central.db.database import Database
-from central.integrations.keys import key_fields_of, key_of
 from central.integrations.registry import Integration, Integrations
 from shared.catalog.changes import Change
+from shared.catalog.entities import ENTITIES
 from shared.clock import Clock, rfc3339
 from shared.errors import BadInput
 
@@ -81,11 +81,9 @@ class _Progress:
                 if row.why:
                     raise BadInput(row.why)
                 _check_scope(values, self.about)
-                if row.deleted:
-                    values |= key_fields_of(self.about.entity, values) or {}
                 scope, change = read_row(self.about.entity, values, self.about.scope, deleted=row.deleted)
             except BadInput as error:
-                key = key_of(self.about.entity, values)
+                key = read_key(ENTITIES[self.about.entity], values)
                 if key is None:
                     self.keyless = True
                 else:

@@ -78,7 +78,15 @@ async def start_hq(database_url: str, folder: Path) -> HQ:
 
 
 @pytest.fixture
-async def hq(database_url: str, tmp_path: Path) -> AsyncIterator[HQ]:
+async def hq(tmp_path: Path) -> AsyncIterator[HQ]:
+    hq = await start_hq(f"sqlite+aiosqlite:///{tmp_path / 'central.db'}", tmp_path)
+    yield hq
+    await hq.database.close()
+
+
+@pytest.fixture
+async def any_hq(database_url: str, tmp_path: Path) -> AsyncIterator[HQ]:
+    """The same on both databases, for what depends on them."""
     hq = await start_hq(database_url, tmp_path)
     yield hq
     await hq.database.close()
@@ -88,10 +96,10 @@ PRODUCTS = "#counterflow entity=product {}\ncode,name\n"
 PRICES = "#counterflow entity=price scope=pricelist/P mode=complete {}\nproduct,amount,currency\n"
 
 
-async def test_a_list_is_published_and_reported(hq: HQ):
+async def test_a_list_is_published_and_reported(any_hq: HQ):
     """Rows go to the catalog, the file to done/, and the report says what changed."""
-    report = await hq.drop("p.csv", PRODUCTS.format("") + "A,Apple\nB,Bread\n")
-    assert await hq.catalog("product") == {
+    report = await any_hq.drop("p.csv", PRODUCTS.format("") + "A,Apple\nB,Bread\n")
+    assert await any_hq.catalog("product") == {
         "base A": {"code": "A", "name": "Apple"},
         "base B": {"code": "B", "name": "Bread"},
     }
@@ -161,12 +169,12 @@ async def test_all_or_nothing_is_one_publication(hq: HQ, monkeypatch: pytest.Mon
     assert calls == [20, 20, 15]
 
 
-async def test_what_a_complete_price_list_does_not_have_is_deleted(hq: HQ):
+async def test_what_a_complete_price_list_does_not_have_is_deleted(any_hq: HQ):
     """mode=complete: prices of the scope that are absent are gone, those of other scopes stay."""
-    await hq.drop("q.csv", PRICES.replace("/P", "/Q").format("") + "A,5,EUR\n")
-    await hq.drop("p.csv", PRICES.format("") + "A,12.50,EUR\nB,1,EUR\n")
-    report = await hq.drop("p.csv", PRICES.format("") + "B,1,EUR\nC,2,EUR\n")
-    assert {key: row["amount_minor"] for key, row in (await hq.catalog("price")).items()} == {
+    await any_hq.drop("q.csv", PRICES.replace("/P", "/Q").format("") + "A,5,EUR\n")
+    await any_hq.drop("p.csv", PRICES.format("") + "A,12.50,EUR\nB,1,EUR\n")
+    report = await any_hq.drop("p.csv", PRICES.format("") + "B,1,EUR\nC,2,EUR\n")
+    assert {key: row["amount_minor"] for key, row in (await any_hq.catalog("price")).items()} == {
         "pricelist/Q Q|A||||": 500,
         "pricelist/P P|B||||": 100,
         "pricelist/P P|C||||": 200,
@@ -274,18 +282,18 @@ async def test_deletions_by_column(hq: HQ):
     assert list(await hq.catalog("product")) == ["base B"]
 
 
-async def test_a_file_that_comes_twice_is_taken_once(hq: HQ):
+async def test_a_file_that_comes_twice_is_taken_once(any_hq: HQ):
     """The same bytes under the same name in a row do nothing; the same bytes after another list are a new wish."""
     first, second = PRODUCTS.format("") + "A,Apple\n", PRODUCTS.format("") + "A,Apricot\n"
-    await hq.drop("p.csv", first)
-    await hq.publisher.publish({"base": [Change("product", "A", b'{"code":"A","name":"By hand"}')]})
-    report = await hq.drop("p.csv", first)
+    await any_hq.drop("p.csv", first)
+    await any_hq.publisher.publish({"base": [Change("product", "A", b'{"code":"A","name":"By hand"}')]})
+    report = await any_hq.drop("p.csv", first)
     assert (report["result"], report["changed"]) == ("repeated", 0)
-    assert (await hq.catalog("product"))["base A"]["name"] == "By hand"
-    await hq.drop("p.csv", second)
-    report = await hq.drop("p.csv", first)
+    assert (await any_hq.catalog("product"))["base A"]["name"] == "By hand"
+    await any_hq.drop("p.csv", second)
+    report = await any_hq.drop("p.csv", first)
     assert report["result"] == "taken"
-    assert (await hq.catalog("product"))["base A"]["name"] == "Apple"
+    assert (await any_hq.catalog("product"))["base A"]["name"] == "Apple"
 
 
 async def test_a_file_that_cannot_be_read_lies_in_bad_with_its_reason(hq: HQ):
@@ -353,17 +361,17 @@ class Dying:
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_centre_that_dies_over_a_list_goes_through_it_again(hq: HQ, after: bool):
+async def test_a_centre_that_dies_over_a_list_goes_through_it_again(any_hq: HQ, after: bool):
     """Claimed, and dead before or after the publication: the next process takes the list from its beginning."""
-    node = await hq.start(publisher=Dying(hq.publisher, after=after))
+    node = await any_hq.start(publisher=Dying(any_hq.publisher, after=after))
     with pytest.raises(KeyboardInterrupt):
-        await hq.drop("p.csv", PRICES.format("") + "A,1,EUR\nB,2,EUR\n", node)
-    assert [path.name for path in (hq.folder / "work").iterdir()] == ["p.csv"]
-    hq.clock.move(imports.LEASE_S)
-    assert await (await hq.start("b")).step(hq.one)
-    assert len(await hq.catalog("price")) == 2
-    assert hq.report("p.csv")["result"] == "taken"
-    assert list((hq.folder / "work").iterdir()) == []
+        await any_hq.drop("p.csv", PRICES.format("") + "A,1,EUR\nB,2,EUR\n", node)
+    assert [path.name for path in (any_hq.folder / "work").iterdir()] == ["p.csv"]
+    any_hq.clock.move(imports.LEASE_S)
+    assert await (await any_hq.start("b")).step(any_hq.one)
+    assert len(await any_hq.catalog("price")) == 2
+    assert any_hq.report("p.csv")["result"] == "taken"
+    assert list((any_hq.folder / "work").iterdir()) == []
 
 
 async def test_a_centre_that_dies_before_it_reports_says_the_same_later(
