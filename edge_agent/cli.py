@@ -33,8 +33,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def run(arguments: Sequence[str]) -> None:
-    """`counterflow-agent run`: serve until asked to stop."""
+def run_options() -> argparse.ArgumentParser:
+    """What `counterflow-agent run` takes."""
     parser = argparse.ArgumentParser(
         prog="counterflow-agent run", description="Run the agent until it is asked to stop."
     )
@@ -43,7 +43,12 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--data-dir", type=Path, help="data folder, above the settings file")
     parser.add_argument("--server", help="URL of the centre, above the enrolment's")
     parser.add_argument("--port", type=int, help="port of the local API; 0 for a free one")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """`counterflow-agent run`: serve until asked to stop."""
+    given = run_options().parse_args(arguments)
 
     import edge_agent.lean  # noqa: F401 - first: what it says of aiohttp
     from edge_agent import config

@@ -36,6 +36,18 @@ ConfigFile = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Data folder, above the settings file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+STATUS_FIRST = (
+    "station",
+    "store",
+    "server_url",
+    "line",
+    "last_contact",
+    "backlog",
+    "oldest_unsent",
+    "ready",
+    "alarms",
+)
+"""What a technician looks for comes first; the rest follows by name."""
 
 
 @app.callback()
@@ -77,6 +89,8 @@ def enroll(
         f"this is station {result.station} of store {result.store} now"
         + (", once HQ has approved it" if result.is_waiting else "")
     )
+    if not (again or new_station):
+        _talk("next: `counterflow-agent run`, best as a service of this machine")
 
 
 @app.command(
@@ -98,7 +112,9 @@ def status(
     from edge_agent.local_client import ask
 
     config = settings.load(instance, config_file, data_dir=data_dir)
-    _show(_run(ask(config.data_dir, "GET", "/v1/station")), as_json)
+    page = _run(ask(config.data_dir, "GET", "/v1/station"))
+    first = {name: page.pop(name) for name in STATUS_FIRST if name in page}
+    _show(first | page, as_json)
 
 
 @app.command()
@@ -109,7 +125,11 @@ def sync(
     from edge_agent.local_client import ask
 
     config = settings.load(instance, config_file, data_dir=data_dir)
-    _show(_run(ask(config.data_dir, "POST", "/v1/sync")), as_json)
+    answer = _run(ask(config.data_dir, "POST", "/v1/sync"))
+    if as_json:
+        _print_json(answer)
+    else:
+        _talk("the agent sends and fetches now; `counterflow-agent status` shows what came of it")
 
 
 @app.command()

@@ -20,6 +20,9 @@ from shared.errors import BadInput, ConfigError, Conflict
 from shared.ids import check_code
 from shared.protocol.messages import EnrollReply, EnrollRequest
 
+CODE_MIN_CHARS, CODE_MAX_CHARS = 16, 200
+"""As `EnrollRequest` takes them; told here in the words of whoever typed one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
@@ -74,6 +77,12 @@ async def enroll(
         server_url = config.server_url or (current.record.server_url if current else "")
         if not server_url:
             raise ConfigError("no centre is named", hint="give --server URL, or set server_url")
+        if not CODE_MIN_CHARS <= len(code.strip()) <= CODE_MAX_CHARS:
+            raise BadInput(
+                f'"{code.strip()[:CODE_MAX_CHARS]}" is no enrolment code',
+                hint="copy the whole code that HQ gave; HQ makes one with `counterflow-central stations add`",
+                code="unknown-code",
+            )
         key = current.key if current is not None and again else identity.key_for_enrolment(config.data_dir)
         request = EnrollRequest(
             code=code.strip(),

@@ -18,7 +18,6 @@ from shared import PROTOCOL_VERSION, __version__
 
 app = typer.Typer(
     name="counterflow-central",
-    help=__doc__.split("\n")[0] if __doc__ else None,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -252,7 +252,7 @@ def connect(
 @config.command("check")
 @told
 def config_check(context: typer.Context, as_json: Json = False) -> None:
-    """Read all settings and show them with their sources' result; the database's password is not shown."""
+    """Check the settings and show each with its meaning; the database's password is not shown."""
     settings = _config(context)
     values = {
         name: str(value) if value is not None else None for name, value in settings.model_dump().items()
@@ -260,8 +260,9 @@ def config_check(context: typer.Context, as_json: Json = False) -> None:
     values["database_url"] = _place(settings)
     if as_json:
         output.json(values)
-    else:
-        output.fields(list(values.items()))
+        return
+    for name, field in Config.model_fields.items():
+        typer.echo(f"{name} = {values[name] or '-'}\n    {field.description}")
 
 
 def confirm(question: str) -> None:
