@@ -12,21 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
 from sqlalchemy.exc import DataError
 
 from central.catalog.publish import Complete, PublishResult
-from central.catalog.rows import read_key, read_row
 from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
 from central.db import integrations as table
 from central.db import leases
 from central.db.database import Database
+from central.integrations.progress import ListProgress
 from central.integrations.registry import Integration, Integrations
 from shared.catalog.changes import Change
-from shared.catalog.entities import ENTITIES
 from shared.clock import Clock, rfc3339
 from shared.errors import BadInput
 
@@ -43,7 +41,6 @@ WHOLE_ROWS_MAX = 200_000
 """Of a list that asks for all or nothing: it is held in memory and published at once."""
 COMPLETE_ROWS_MAX = 2_000_000
 """Of a complete list: its keys are held in memory."""
-ERRORS_KEPT = 1_000
 logger = logging.getLogger(__name__)
 
 
@@ -53,61 +50,6 @@ class PublishPort(Protocol):
     async def publish(
         self, changes: Mapping[str, Sequence[Change]], complete: Sequence[Complete] = ()
     ) -> Mapping[str, PublishResult]: ...
-
-
-@dataclass(slots=True)
-class _Progress:
-    """A list half read."""
-
-    about: ListAbout
-    rows: int = 0
-    accepted: int = 0
-    written: int = 0
-    absent: int = 0
-    rejected: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    changes: dict[str, list[Change]] = field(default_factory=dict)
-    held: int = 0
-    keys: set[str] = field(default_factory=set)
-    seqs: dict[str, list[int]] = field(default_factory=dict)
-    keyless: bool = False
-
-    def read(self, part: Sequence[SourceRow]) -> None:
-        """Check rows; blocks for a while, so it is called outside the event loop."""
-        for row in part:
-            self.rows += 1
-            values = _with_scope(row.values or {}, self.about)
-            try:
-                if row.why:
-                    raise BadInput(row.why)
-                _check_scope(values, self.about)
-                scope, change = read_row(self.about.entity, values, self.about.scope, deleted=row.deleted)
-            except BadInput as error:
-                key = read_key(ENTITIES[self.about.entity], values)
-                if key is None:
-                    self.keyless = True
-                else:
-                    self._seen(key)
-                self._reject(row.line, key, str(error).removeprefix(f"{self.about.entity}: "))
-                continue
-            self._seen(change.key)
-            self.accepted += 1
-            self.held += 1
-            self.changes.setdefault(scope, []).append(change)
-
-    def cut(self, why: str) -> None:
-        """The list cannot be read any further; what it would have held is not known."""
-        self.keyless = True
-        self._reject(0, None, f"{why}; the list was not read any further")
-
-    def _seen(self, key: str) -> None:
-        if self.about.mode == "complete":
-            self.keys.add(key)
-
-    def _reject(self, line: int, key: str | None, why: str) -> None:
-        self.rejected += 1
-        if len(self.errors) < ERRORS_KEPT:
-            self.errors.append({"line": line, "key": key, "why": why})
 
 
 class FileImports:
@@ -213,14 +155,14 @@ class FileImports:
 
     async def _take(self, one: Integration, incoming: Incoming) -> dict[str, Any]:
         started = rfc3339(self._clock.now_ms())
-        progress = _Progress(incoming.about or ListAbout(""))
+        progress = ListProgress(incoming.about or ListAbout(""))
         refusal = incoming.refusal
         if not refusal:
             try:
                 refusal = await self._go_through(one, incoming, progress)
             except (BadInput, DataError) as error:
                 refusal = f"it cannot be published: {error}"
-        report = self._report(one, incoming, progress, refusal, started)
+        report = progress.report(one.name, incoming, refusal, started, rfc3339(self._clock.now_ms()))
         async with self._database.write() as connection:
             now_ms = await self._database.now_ms(connection)
             await table.record_import(
@@ -228,7 +170,7 @@ class FileImports:
             )
         return report
 
-    async def _go_through(self, one: Integration, incoming: Incoming, progress: _Progress) -> str:
+    async def _go_through(self, one: Integration, incoming: Incoming, progress: ListProgress) -> str:
         """Read and publish; returns why the list was refused, if it was."""
         about = progress.about
         whole = about.on_error == "stop"
@@ -265,7 +207,7 @@ class FileImports:
         await self._publish(progress, complete)
         return ""
 
-    async def _publish(self, progress: _Progress, complete: Sequence[Complete]) -> None:
+    async def _publish(self, progress: ListProgress, complete: Sequence[Complete]) -> None:
         if not progress.changes and not complete:
             return
         for scope, result in (await self._publisher.publish(progress.changes, complete)).items():
@@ -277,53 +219,8 @@ class FileImports:
         progress.changes = {}
         progress.held = 0
 
-    def _report(
-        self, one: Integration, incoming: Incoming, progress: _Progress, refusal: str, started: str
-    ) -> dict[str, Any]:
-        about = progress.about
-        taken = 0 if refusal and about.on_error == "stop" else progress.accepted
-        what = (
-            f"{progress.rows} rows: {taken} taken, {progress.written} changed, {progress.rejected} rejected."
-        )
-        if about.mode == "complete":
-            what += f" {progress.absent} rows of the scope were not in the list."
-            if progress.keyless:
-                what += " Some rejected rows have no key, so none of them was treated as absent."
-        return {
-            "file": incoming.name,
-            "integration": one.name,
-            "sha256": incoming.sha256.hex(),
-            "entity": about.entity,
-            "scope": about.scope,
-            "mode": about.mode,
-            "on_error": about.on_error,
-            "result": "refused" if refusal else "taken",
-            "what": f"{refusal}. {what}" if refusal else what,
-            "rows": progress.rows,
-            "taken": taken,
-            "changed": progress.written,
-            "absent": progress.absent,
-            "rejected": progress.rejected,
-            "errors": progress.errors,
-            "seqs": progress.seqs,
-            "started": started,
-            "finished": rfc3339(self._clock.now_ms()),
-        }
 
-
-def _next_part(rows: Iterator[SourceRow], progress: _Progress) -> list[SourceRow]:
+def _next_part(rows: Iterator[SourceRow], progress: ListProgress) -> list[SourceRow]:
     part = list(islice(rows, PART_ROWS))
     progress.read(part)
     return part
-
-
-def _with_scope(values: dict[str, Any], about: ListAbout) -> dict[str, Any]:
-    """A price in a list for one price list belongs to that one, unless the row names another."""
-    family, _, code = (about.scope or "").partition("/")
-    return {"price_list": code} | values if family == "pricelist" and about.entity == "price" else values
-
-
-def _check_scope(values: dict[str, Any], about: ListAbout) -> None:
-    family, _, code = (about.scope or "").partition("/")
-    if family == "pricelist" and about.entity == "price" and values["price_list"] != code:
-        raise BadInput(f'price_list is "{values["price_list"]}", but the list is for {code}')

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from central.connectors import CONNECTORS
 from central.connectors.base import Connector
-from central.db import deliveries as rows
+from central.db import delivery_desk
 from central.db import integrations as table
 from central.db.database import AnyRow, Database
 from shared.canonical import canonical
@@ -202,7 +202,7 @@ class Integrations:
     async def deliveries(self) -> dict[str, dict[str, int]]:
         """name -> state -> number of deliveries, for every integration."""
         async with self._database.read() as connection:
-            counts = await rows.status(connection)
+            counts = await delivery_desk.status(connection)
         return {one.name: counts.get(one.integration_no, {}) for one in await self.list()}
 
     async def batches(
@@ -211,21 +211,23 @@ class Integrations:
         """The newest batches of an integration."""
         one = await self.get(name)
         async with self._database.read() as connection:
-            found = await rows.list_batches(connection, one.integration_no, open_only=open_only, limit=limit)
+            found = await delivery_desk.list_batches(
+                connection, one.integration_no, open_only=open_only, limit=limit
+            )
         return [row._asdict() for row in found]
 
     async def retry_parked(self, name: str, reason: str | None = None) -> int:
         """Send parked deliveries (of one reason, if given) again; returns how many."""
         one = await self.get(name)
         async with self._database.write() as connection:
-            count = await rows.retry_parked(connection, one.integration_no, reason)
+            count = await delivery_desk.retry_parked(connection, one.integration_no, reason)
         self._tell()
         return count
 
     async def confirm_unknown(self, batch_id: str, *, arrived: bool) -> int:
         """Say whether a batch that nobody can ask about has arrived; returns the number of its deliveries."""
         async with self._database.write() as connection:
-            count = await rows.confirm_unknown(connection, batch_id, arrived=arrived)
+            count = await delivery_desk.confirm_unknown(connection, batch_id, arrived=arrived)
         if not count:
             raise NotFound(f'no batch "{batch_id}" waits for an answer')
         self._tell()

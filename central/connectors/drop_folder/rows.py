@@ -15,18 +15,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from central.connectors.base import ListAbout, SourceRow
 from central.connectors.drop_folder.cells import CellError, read_cells
+from central.connectors.drop_folder.header import ListHeader, from_csv_line, from_fields, from_ndjson_line
 from shared.canonical import parse_object
 from shared.catalog.entities import ENTITIES
-from shared.catalog.scopes import check_scope
 from shared.errors import BadInput, TooLarge
-from shared.protocol.problems import from_validation
 
 SIDECAR = ".about.json"
 LINE_MAX_BYTES = 1 << 20
@@ -36,58 +35,6 @@ DELETED = "deleted"
 """The column or field that makes a row a deletion."""
 _TRUE = {"1", "true", "yes", "y", "x"}
 _FALSE = {"", "0", "false", "no", "n"}
-_WORD = re.compile(r'(\w+)=("[^"]*"|\S+)')
-
-
-class ListHeader(BaseModel):
-    """What stands in a list's first line. `delimiter`, `encoding`, `decimal` and `currency` are for CSV."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    entity: str
-    scope: str | None = None
-    mode: Literal["changes", "complete"] = "changes"
-    on_error: Literal["skip", "stop"] = "skip"
-    absence: Literal["keep", "delete", "zero", "ended"] | None = None
-    allow_empty: bool = False
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    decimal: Literal[".", ","] = "."
-    currency: str | None = None
-
-    def checked(self, where: str) -> ListHeader:
-        """Itself, or `BadInput` with what contradicts itself in it."""
-        if self.entity not in ENTITIES:
-            raise BadInput(
-                f'{where}: "{self.entity}" is no entity of the catalog',
-                hint=f"known are {', '.join(sorted(ENTITIES))}",
-            )
-        if self.scope is not None:
-            check_scope(self.scope)
-        elif self.mode == "complete":
-            raise BadInput(
-                f"{where}: a complete list must say for which scope",
-                hint="add scope=base, scope=pricelist/P, scope=store/S …",
-            )
-        fields = ENTITIES[self.entity].model.model_fields
-        needed = {"zero": "quantity", "ended": "valid_until"}.get(self.absence or "")
-        if needed and needed not in fields:
-            raise BadInput(f"{where}: absence={self.absence} is not for {self.entity}, which has no {needed}")
-        if len(self.delimiter) != 1 and self.delimiter != r"\t":
-            raise BadInput(f'{where}: delimiter "{self.delimiter}" must be one character (or \\t)')
-        try:
-            wide = len("\n".encode(self.encoding)) != 1
-        except (LookupError, UnicodeError):
-            wide = True
-        if wide:
-            raise BadInput(
-                f'{where}: encoding "{self.encoding}" is not known, or has more than one byte for a line feed',
-                hint="save the file as UTF-8",
-            )
-        return self
-
-    def about(self) -> ListAbout:
-        return ListAbout(self.entity, self.scope, self.mode, self.on_error, self.absence, self.allow_empty)
 
 
 Rows = Callable[[], Iterator[SourceRow]]
@@ -101,19 +48,19 @@ def open_list(path: Path, sidecar: Path | None) -> tuple[ListAbout, Rows]:
     """
     aside = None
     if sidecar is not None:
-        aside = _header(parse_object(sidecar.read_bytes(), sidecar.name), sidecar.name)
+        aside = from_fields(parse_object(sidecar.read_bytes(), sidecar.name), sidecar.name)
     match path.suffix.lower():
         case ".csv" | ".txt":
-            header, skip = _described(path, aside, _csv_header)
+            header, skip = _described(path, aside, from_csv_line)
             return header.about(), lambda: _csv_rows(path, header, skip)
         case ".ndjson" | ".jsonl":
-            header, skip = _described(path, aside, _ndjson_header)
+            header, skip = _described(path, aside, from_ndjson_line)
             return header.about(), lambda: _ndjson_rows(path, skip)
         case ".json":
             envelope = _whole(path)
             header = _one_of(
                 aside,
-                _header(envelope["counterflow"], path.name) if "counterflow" in envelope else None,
+                from_fields(envelope["counterflow"], path.name) if "counterflow" in envelope else None,
                 path,
             )
             return header.about(), lambda: _json_rows(path)
@@ -146,35 +93,6 @@ def _one_of(aside: ListHeader | None, own: ListHeader | None, path: Path) -> Lis
             '(NDJSON and JSON: {"counterflow": {"entity": "product", "mode": "changes"}})',
         )
     return header
-
-
-def _header(fields: Any, where: str) -> ListHeader:
-    if not isinstance(fields, dict):
-        raise BadInput(f"{where}: what describes the list must be an object")
-    try:
-        return ListHeader.model_validate(fields).checked(where)
-    except ValidationError as error:
-        raise from_validation(error, where) from None
-
-
-def _csv_header(first: str, where: str) -> ListHeader | None:
-    marker, _, words = first.partition(" ")
-    if marker != "#counterflow":
-        return None
-    rest = _WORD.sub("", words).strip()
-    if rest:
-        raise BadInput(f'{where}, line 1: "{rest}" is not of the form name=value')
-    return _header({name: value.strip('"') for name, value in _WORD.findall(words)}, f"{where}, line 1")
-
-
-def _ndjson_header(first: str, where: str) -> ListHeader | None:
-    try:
-        value = orjson.loads(first)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(value, dict) or "counterflow" not in value:
-        return None
-    return _header(value["counterflow"], f"{where}, line 1")
 
 
 # ---- rows ----
