@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,7 +19,13 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
+# As tills write nearly all quantities: canonical already, so there is nothing to reckon.
+_PLAIN_QUANTITY = re.compile(r"-?[1-9]\d{0,7}(\.\d{0,5}[1-9])?|-?0\.\d{0,5}[1-9]|0", re.ASCII)
+
+
 def _quantity(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN_QUANTITY.fullmatch(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError('a quantity is an integer or a decimal string such as "0.350", never a float')
     try:

@@ -7,10 +7,13 @@ from typing import Any
 
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.documents import KINDS
-from shared.documents.receipts import Sale
+from shared.documents.receipts import Line, Sale
 from shared.protocol.problems import from_validation
+from shared.quantity import from_micro, to_micro
 
 SALE: dict[str, Any] = {
     "currency": "EUR",
@@ -54,6 +57,13 @@ def test_a_wrong_field_is_named_with_the_reason(path: tuple, value: object, told
     with pytest.raises(pydantic.ValidationError) as caught:
         Sale.model_validate(sale)
     assert told in str(from_validation(caught.value, "sale"))
+
+
+@given(st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", fullmatch=True))
+def test_a_quantity_has_one_spelling(text: str) -> None:
+    """Whatever way a till writes a number, the sealed one is canonical: zeros that say nothing are gone."""
+    line = {"n": 1, "product": "A", "quantity": text, "price_minor": 1, "amount_minor": 1}
+    assert Line.model_validate(line).quantity == from_micro(to_micro(text))
 
 
 def test_a_cancellation_names_what_it_cancels() -> None:
