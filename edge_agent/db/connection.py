@@ -25,6 +25,8 @@ BUSY_TIMEOUT_S = 5.0
 WAL_PAGES = 4_000
 """16 MiB between checkpoints: seldom enough that the stall of one is beyond the 99th sale in a hundred."""
 
+CACHE_KIB = 8_192
+
 
 class OwnedConnection:
     """Runs functions, one at a time and in order, in the thread that owns the connection."""
@@ -91,7 +93,7 @@ def _configure(connection: sqlite3.Connection, read_only: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     connection.execute("PRAGMA journal_size_limit = 33554432")
-    connection.execute("PRAGMA cache_size = -8192")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA cell_size_check = ON")
 
 

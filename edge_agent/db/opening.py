@@ -7,12 +7,14 @@ goes on in a new epoch, and an alarm says what happened.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
 
 from edge_agent.db.commit import Tail
-from edge_agent.db.connection import OwnedConnection, transaction
+from edge_agent.db.connection import CACHE_KIB, OwnedConnection, transaction
 from edge_agent.db.documents import add_alarm
 from edge_agent.db.salvage import salvage
 from edge_agent.keyfile import write_durably
@@ -24,6 +26,8 @@ APPLICATION_ID = 0x43464A31
 """`CFJ1`: `file journal.db` tells whose it is."""
 FULL_CHECK_BYTES = 32 << 20
 """A file up to this size is checked page by page at every start (0.1 s); a larger one by the nightly verify."""
+ROOM_BLOBS, ROOM_BLOB_BYTES = 16, 1_000_000
+"""As much as lies in the log between two checkpoints (`WAL_PAGES`)."""
 TAIL_CHECKED = 100
 """So many of the newest documents are checked against the chain at every start."""
 
@@ -63,6 +67,18 @@ async def open_journal(
         ConfigError: the file belongs to another station, or to a newer version of the agent.
         CannotStore: the disk does not let itself be written.
     """
+    connection = await _opened(path, station, marker, now_ms, epoch, thorough=thorough)
+    try:
+        await connection.run(lambda raw: _reserve_room(raw, path))
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _opened(
+    path: Path, station: str, marker: Path, now_ms: int, epoch: bytes, *, thorough: bool
+) -> OwnedConnection:
     must_exist = _exists(marker)
     trouble = _missing(path) if must_exist else ""
     if not trouble:
@@ -111,6 +127,28 @@ def next_tail(connection: sqlite3.Connection, station: str, epoch: bytes, now_ms
         head=genesis(station, epoch),
         is_written=False,
     )
+
+
+def _reserve_room(connection: sqlite3.Connection, path: Path) -> None:
+    """Let the write-ahead log have its full size from the start.
+
+    Writing over a file costs half of making it longer (the file system commits its new size with every fsync), and
+    a disk that gets full still has this room for sales. What is rolled back was written there all the same.
+    """
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size >= ROOM_BLOBS * ROOM_BLOB_BYTES:
+        return
+    connection.execute("PRAGMA cache_size = -512")  # what the cache cannot hold goes into the log at once
+    with contextlib.suppress(sqlite3.OperationalError):  # a disk too full for it: go on without
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE room (filler BLOB)")
+        for _ in range(ROOM_BLOBS):
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM_BLOB_BYTES,))
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    with contextlib.suppress(OSError), log.open("r+b") as file:
+        os.fsync(file.fileno())  # now, not with the first sale
 
 
 def _exists(marker: Path) -> bool:
