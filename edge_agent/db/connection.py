@@ -23,7 +23,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_S = 5.0
 """Only a reader of the command line can be in the way, and it never holds a lock for long."""
 WAL_PAGES = 4_000
-"""16 MiB between checkpoints: seldom enough that the stall of one is beyond the 99th sale in a hundred."""
+"""16 MiB between checkpoints."""
 
 CACHE_KIB = 8_192
 

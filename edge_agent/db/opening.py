@@ -26,8 +26,9 @@ APPLICATION_ID = 0x43464A31
 """`CFJ1`: `file journal.db` tells whose it is."""
 FULL_CHECK_BYTES = 32 << 20
 """A file up to this size is checked page by page at every start (0.1 s); a larger one by the nightly verify."""
-ROOM_BLOBS, ROOM_BLOB_BYTES = 16, 1_000_000
-"""As much as lies in the log between two checkpoints (`WAL_PAGES`)."""
+WAL_PAGES = 2_000
+"""8 MiB between checkpoints, about 300 sales: the stall of a checkpoint is beyond the 99th sale in a hundred."""
+ROOM_BLOBS, ROOM_BLOB_BYTES = 8, 1_000_000
 TAIL_CHECKED = 100
 """So many of the newest documents are checked against the chain at every start."""
 
@@ -135,6 +136,7 @@ def _reserve_room(connection: sqlite3.Connection, path: Path) -> None:
     Writing over a file costs half of making it longer (the file system commits its new size with every fsync), and
     a disk that gets full still has this room for sales. What is rolled back was written there all the same.
     """
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size >= ROOM_BLOBS * ROOM_BLOB_BYTES:
         return

@@ -33,13 +33,11 @@ def test_free_text_is_masked_and_identifiers_are_not(value: Any, expected: Any) 
     assert masked(value) == (value if expected is None else expected)
 
 
-@given(
-    st.recursive(st.none() | st.integers(0, 2**63) | st.text(), lambda part: st.dictionaries(st.text(), part))
-)
-def test_the_quick_look_never_overlooks(value: Any) -> None:
+@given(st.lists(st.text("0123456789 -x", max_size=40) | st.integers(0, 2**63), max_size=5))
+def test_the_quick_look_never_overlooks(values: list[Any]) -> None:
     """Where masking changes something, the quick look over the bytes has said so."""
-    if masked(value) != value:
-        assert may_hold_card_number(canonical(value))
+    if masked(values) != values:
+        assert may_hold_card_number(canonical(values))
 
 
 @pytest.mark.parametrize("text", [CARD, "4111 1111 1111 1111", "5500-0055-5555-5559", "378282246310005"])
