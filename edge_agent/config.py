@@ -70,9 +70,6 @@ class AgentConfig(BaseModel):
         le=3600,
         description="Seconds between looks for unsent documents when nothing wakes the line.",
     )
-    pull_interval_s: int = Field(
-        30, ge=1, le=3600, description="Seconds between looks at the manifest when waiting is not possible."
-    )
     report_interval_s: int = Field(
         180, ge=5, le=3600, description="Seconds between reports to HQ when nothing changes."
     )

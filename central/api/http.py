@@ -7,6 +7,7 @@ request's id, so that a station can tell ours from a captive portal's.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +16,11 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 import pydantic
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from central.db.failures import storage_problem
 from shared.canonical import canonical
-from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated, TooLarge
+from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated, TooLarge, Unavailable
 from shared.protocol import problems, wire
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ BODY_MAX_BYTES = 2 << 20
 """Of a request as it travels."""
 RAW_MAX_BYTES = 64 << 20
 """Of a request once unpacked."""
+BODY_TIMEOUT_S = 120
+"""A body that takes longer is cut off: 2 MiB need a line of 140 kbit/s, a sale hardly any."""
 
 Handler = Callable[[Any, web.Request], Awaitable[web.StreamResponse]]
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -183,17 +186,35 @@ async def raw_body(
     """
     if (request.content_length or 0) > body_max:
         raise TooLarge(f"the body has {request.content_length} bytes; at most {body_max} are taken here")
-    parts = []
-    size = 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > body_max:
-            raise TooLarge(f"the body has more than {body_max} bytes; at most that many are taken here")
-        parts.append(part)
-    body = b"".join(parts)
+    content = request.content
+    # A small body is there as soon as its headers are; only a longer one has to be waited for.
+    body = content.read_nowait() if content.is_eof() else await _received(content, body_max)
+    if len(body) > body_max:
+        raise _too_long(body_max)
     if digest or wire.DIGEST_HEADER in request.headers:
         wire.check_digest(body, request.headers)
     return wire.unpack(body, request.headers.get("Content-Encoding"), raw_max)
+
+
+async def _received(content: StreamReader, body_max: int) -> bytes:
+    parts = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in content.iter_any():
+                size += len(part)
+                if size > body_max:
+                    raise _too_long(body_max)
+                parts.append(part)
+    except TimeoutError:
+        raise Unavailable(
+            f"the body did not arrive within {BODY_TIMEOUT_S} seconds", code="too-slow"
+        ) from None
+    return b"".join(parts)
+
+
+def _too_long(body_max: int) -> TooLarge:
+    return TooLarge(f"the body has more than {body_max} bytes; at most that many are taken here")
 
 
 async def read_model(

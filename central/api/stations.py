@@ -80,7 +80,8 @@ class StationApi:
     async def push(self, request: web.Request) -> web.StreamResponse:
         body = await raw_body(request, body_max=BATCH_MAX_BYTES, raw_max=BATCH_MAX_RAW_BYTES)
         envelope, lines = framing.split(body)
-        return reply(request, await self._centre.intake.push(request["session"], envelope, lines))
+        acked = await self._centre.intake.push(request["session"], envelope, lines)
+        return reply(request, acked._asdict())
 
     @endpoint(
         "GET",

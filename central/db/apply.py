@@ -6,22 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from central.db.database import Database, chunks
-from central.db.tables import (
-    bodies,
-    deliveries,
-    documents,
-    gate,
-    lines,
-    parked,
-    payments,
-    pending,
-    repairs,
-    waiting,
-)
+from central.db.database import chunks
+from central.db.tables import deliveries, documents, lines, parked, payments, pending, waiting
+from central.db.transactions import Insert, Transaction
 
 _IN_MAX = 5_000
 
@@ -58,52 +45,50 @@ _TAKE_POSTGRES = (
 )
 
 
-async def take_pending(database: Database, connection: AsyncConnection, limit: int) -> list[int]:
+async def take_pending(transaction: Transaction, limit: int) -> list[int]:
     """Take the oldest documents that wait to be applied; what another node has taken is passed over."""
-    statement = _TAKE_SQLITE if database.is_sqlite else _TAKE_POSTGRES
-    (rows,) = await database.script(connection, [(statement, (limit,))])
+    statement = _TAKE_SQLITE if transaction.is_sqlite else _TAKE_POSTGRES
+    (rows,) = await transaction.script([(statement, (limit,))])
     return sorted(row[0] for row in rows)
 
 
-async def bodies_of(connection: AsyncConnection, doc_nos: Sequence[int]) -> list[Body]:
+_BODIES = (
+    "SELECT b.doc_no, b.station_no, b.received_ms, b.header, coalesce(r.payload, b.payload) FROM bodies b"
+    " LEFT JOIN repairs r ON r.doc_no = b.doc_no WHERE b.doc_no {among} ORDER BY b.doc_no"
+)
+_APPLIED = (
+    "SELECT g.doc_id FROM gate g JOIN documents d ON d.station_no = g.station_no AND d.doc_no = g.doc_no"
+    " WHERE g.doc_id {among}"
+)
+
+
+async def bodies_of(transaction: Transaction, doc_nos: Sequence[int]) -> list[Body]:
     """Stored documents, with their repairs."""
-    found: list[Body] = []
-    for part in chunks(doc_nos, _IN_MAX):
-        statement = (
-            select(
-                bodies.c.doc_no,
-                bodies.c.station_no,
-                bodies.c.received_ms,
-                bodies.c.header,
-                func.coalesce(repairs.c.payload, bodies.c.payload),
-            )
-            .outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
-            .where(bodies.c.doc_no.in_(part))
-            .order_by(bodies.c.doc_no)
-        )
-        found += [Body(*row) for row in await connection.execute(statement)]
-    return found
+    rows = await _among(transaction, _BODIES, sorted(doc_nos))
+    return [Body(*row) for row in rows]
 
 
-async def applied_ids(connection: AsyncConnection, doc_ids: Collection[bytes]) -> set[bytes]:
+async def applied_ids(transaction: Transaction, doc_ids: Collection[bytes]) -> set[bytes]:
     """Which of these documents are applied."""
-    found: set[bytes] = set()
-    for part in chunks(sorted(doc_ids), _IN_MAX):
-        statement = (
-            select(gate.c.doc_id)
-            .join(
-                documents,
-                (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no),
-            )
-            .where(gate.c.doc_id.in_(part))
-        )
-        found |= set((await connection.execute(statement)).scalars())
-    return found
+    rows = await _among(transaction, _APPLIED, sorted(doc_ids))
+    return {row[0] for row in rows}
 
 
-async def store(database: Database, connection: AsyncConnection, rows: NewRows) -> None:
+async def _among(transaction: Transaction, query: str, values: Sequence[Any]) -> list[Any]:
+    """The rows of a query with `{among}`, for any number of values."""
+    rows: list[Any] = []
+    for part in chunks(values, _IN_MAX):
+        if transaction.is_sqlite:
+            statement, parameters = query.format(among=f"IN ({','.join('?' * len(part))})"), part
+        else:
+            statement, parameters = query.format(among="= ANY($1)"), [list(part)]
+        rows += (await transaction.script([(statement, parameters)]))[0]
+    return rows
+
+
+async def store(transaction: Transaction, rows: NewRows) -> None:
     """Write all that a batch of documents turned into."""
-    inserts = [
+    inserts: list[Insert] = [
         (documents, sorted(rows.documents)),
         (lines, sorted(rows.lines)),
         (payments, sorted(rows.payments)),
@@ -111,40 +96,37 @@ async def store(database: Database, connection: AsyncConnection, rows: NewRows) 
         (waiting, rows.waiting),
         (parked, rows.parked),
     ]
-    await database.store(connection, inserts)
+    await transaction.store(inserts)
 
 
 # ---- what waits for others ----
 
+_RELEASABLE = (
+    "SELECT w.doc_no FROM waiting w JOIN gate g ON g.doc_id = w.reference"
+    " JOIN documents d ON d.station_no = g.station_no AND d.doc_no = g.doc_no ORDER BY w.doc_no LIMIT {limit}"
+)
+_SCHEMA = "SELECT doc_no FROM waiting WHERE why = 'schema' ORDER BY doc_no"
+_NO_LONGER_WAITING = "DELETE FROM waiting WHERE doc_no {among} RETURNING doc_no"
 
-async def release_waiting(database: Database, connection: AsyncConnection, limit: int) -> int:
+
+async def release_waiting(transaction: Transaction, limit: int) -> int:
     """Put documents whose reference is applied by now back among the pending; returns how many."""
-    statement = (
-        select(waiting.c.doc_no)
-        .join(gate, gate.c.doc_id == waiting.c.reference)
-        .join(
-            documents, (documents.c.station_no == gate.c.station_no) & (documents.c.doc_no == gate.c.doc_no)
-        )
-        .order_by(waiting.c.doc_no)
-        .limit(limit)
-    )
-    return await _back_to_pending(database, connection, list((await connection.execute(statement)).scalars()))
+    statement = _RELEASABLE.format(limit="?" if transaction.is_sqlite else "$1")
+    (rows,) = await transaction.script([(statement, (limit,))])
+    return await _back_to_pending(transaction, rows)
 
 
-async def release_schema(database: Database, connection: AsyncConnection) -> int:
+async def release_schema(transaction: Transaction) -> int:
     """Put documents that waited for a newer build back among the pending: this build may be it."""
-    statement = select(waiting.c.doc_no).where(waiting.c.why == "schema").order_by(waiting.c.doc_no)
-    return await _back_to_pending(database, connection, list((await connection.execute(statement)).scalars()))
+    (rows,) = await transaction.script([(_SCHEMA, ())])
+    return await _back_to_pending(transaction, rows)
 
 
-async def _back_to_pending(database: Database, connection: AsyncConnection, doc_nos: Sequence[int]) -> int:
-    moved = 0
-    for part in chunks(doc_nos, _IN_MAX):
-        gone = delete(waiting).where(waiting.c.doc_no.in_(part)).returning(waiting.c.doc_no)
-        rows = sorted((await connection.execute(gone)).scalars())
-        await database.insert_rows(connection, pending, [(doc_no,) for doc_no in rows])
-        moved += len(rows)
-    return moved
+async def _back_to_pending(transaction: Transaction, rows: Sequence[Any]) -> int:
+    # Deleting decides who moves a document, should another node do the same.
+    moved = await _among(transaction, _NO_LONGER_WAITING, [row[0] for row in rows])
+    await transaction.store([(pending, sorted((row[0],) for row in moved))])
+    return len(moved)
 
 
 # ---- what is parked ----
@@ -159,35 +141,51 @@ class ParkedRow(NamedTuple):
     history: str
 
 
-async def parked_rows(
-    connection: AsyncConnection, *, doc_nos: Sequence[int] | None, reason: str | None, after: int, limit: int
-) -> list[ParkedRow]:
-    """Parked documents, by number or by reason, in the order of their numbers, locked."""
-    statement = (
-        select(parked).where(parked.c.doc_no > after).order_by(parked.c.doc_no).limit(limit).with_for_update()
+class Choice(NamedTuple):
+    """Parked documents by reason, or by number (at most some thousands)."""
+
+    reason: str | None = None
+    doc_nos: Sequence[int] | None = None
+
+
+async def parked_rows(transaction: Transaction, choice: Choice, after: int, limit: int) -> list[ParkedRow]:
+    """Parked documents after a number, in the order of their numbers, locked."""
+    columns = ", ".join(ParkedRow._fields)
+    if transaction.is_sqlite:
+        chosen: list[Any] = [choice.reason] if choice.doc_nos is None else list(choice.doc_nos)
+        where = "reason = ?" if choice.doc_nos is None else f"doc_no IN ({','.join('?' * len(chosen))})"
+        statement = f"SELECT {columns} FROM parked WHERE {where} AND doc_no > ? ORDER BY doc_no LIMIT ?"  # noqa: S608
+    else:
+        chosen = [choice.reason] if choice.doc_nos is None else [list(choice.doc_nos)]
+        where = "reason = $1" if choice.doc_nos is None else "doc_no = ANY($1)"
+        statement = (
+            f"SELECT {columns} FROM parked WHERE {where} AND doc_no > $2 ORDER BY doc_no LIMIT $3 FOR UPDATE"  # noqa: S608
+        )
+    (rows,) = await transaction.script([(statement, [*chosen, after, limit])])
+    return [ParkedRow(*row) for row in rows]
+
+
+_UNPARK = {True: "DELETE FROM parked WHERE doc_no = ?", False: "DELETE FROM parked WHERE doc_no = $1"}
+_PARK_AGAIN = {
+    True: "UPDATE parked SET reason = ?, detail = ?, attempts = ?, history = ? WHERE doc_no = ?",
+    False: "UPDATE parked SET reason = $1, detail = $2, attempts = $3, history = $4 WHERE doc_no = $5",
+}
+_REPAIR = (
+    "INSERT INTO repairs (doc_no, payload, by, at_ms) VALUES ({marks}) ON CONFLICT (doc_no) DO UPDATE"
+    " SET payload = excluded.payload, by = excluded.by, at_ms = excluded.at_ms"
+)
+
+
+async def settle_parked(transaction: Transaction, gone: Sequence[int], again: Sequence[ParkedRow]) -> None:
+    """After another attempt: these are not parked any more, and these still are."""
+    failed = [(row.reason, row.detail, row.attempts, row.history, row.doc_no) for row in again]
+    done = [(doc_no,) for doc_no in gone]
+    await transaction.store(
+        [], [(_UNPARK[transaction.is_sqlite], done), (_PARK_AGAIN[transaction.is_sqlite], failed)]
     )
-    if doc_nos is not None:
-        statement = statement.where(parked.c.doc_no.in_(list(doc_nos)))
-    if reason is not None:
-        statement = statement.where(parked.c.reason == reason)
-    return [ParkedRow(*row) for row in await connection.execute(statement)]
 
 
-async def unpark(connection: AsyncConnection, doc_nos: Sequence[int]) -> None:
-    for part in chunks(doc_nos, _IN_MAX):
-        await connection.execute(delete(parked).where(parked.c.doc_no.in_(part)))
-
-
-async def park_again(connection: AsyncConnection, row: ParkedRow) -> None:
-    """Another attempt failed."""
-    values = {"reason": row.reason, "detail": row.detail, "attempts": row.attempts, "history": row.history}
-    await connection.execute(update(parked).where(parked.c.doc_no == row.doc_no).values(**values))
-
-
-async def put_repair(
-    database: Database, connection: AsyncConnection, doc_no: int, payload: bytes, by: str, at_ms: int
-) -> None:
-    """Keep a corrected payload beside the sealed one."""
-    values = {"payload": payload, "by": by, "at_ms": at_ms}
-    statement = database.insert(repairs).values(doc_no=doc_no, **values)
-    await connection.execute(statement.on_conflict_do_update(index_elements=["doc_no"], set_=values))
+async def put_repairs(transaction: Transaction, repaired: Sequence[tuple[int, bytes, str, int]]) -> None:
+    """Keep corrected payloads beside the sealed ones: (doc_no, payload, by, at_ms)."""
+    statement = _REPAIR.format(marks="?, ?, ?, ?" if transaction.is_sqlite else "$1, $2, $3, $4")
+    await transaction.store([], [(statement, repaired)])

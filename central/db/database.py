@@ -2,34 +2,47 @@
 
 On SQLite there is one writer connection and a lock around it; readers have their own (WAL). On PostgreSQL every
 transaction has a connection of the pool, and one that lost a race (40001, 40P01) is run again. Bulk rows go in
-through `insert_rows`: multi-row VALUES on SQLite, COPY on PostgreSQL.
+through `store`: multi-row VALUES on SQLite, COPY on PostgreSQL. What every document passes goes through `transact`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain
 from typing import Any, TypeVar, cast
 
 import shared.sqlite  # isort: skip; first: it decides which SQLite everything below runs on
 
-from sqlalchemy import Row, Table, event, text
+import asyncpg
+from sqlalchemy import Row, Table, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from central.db.failures import lost_a_race
 from central.db.tables import metadata
+from central.db.transactions import (
+    POSTGRES_NOW,
+    SQLITE_NOW,
+    Change,
+    Insert,
+    PostgresTransaction,
+    Retry,
+    SqliteTransaction,
+    Statement,
+    Transaction,
+    Work,
+    run_at_once,
+    run_on_postgres,
+    run_on_sqlite,
+)
 from shared.errors import ConfigError
 
 T = TypeVar("T")
 AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns; SQLAlchemy 2.1 types a row by each of its columns."""
 RETRIES = 8
-ROWS_PER_STATEMENT = 500
-_SQLITE_VARIABLES = 32_000
 
 
 class Database:
@@ -58,8 +71,13 @@ class Database:
             self._writer = create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
             self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
         self._write_lock = asyncio.Lock()
+        self._driver: Any = None  # aiosqlite's connection of the one writer
+        self._pool: Any = None  # asyncpg's, for `transact`
+        self._pool_size = pool_size
 
     async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -88,7 +106,7 @@ class Database:
         self,
         work: Callable[[AsyncConnection], Awaitable[T]],
         *,
-        retry: Callable[[BaseException], bool] | None = None,
+        retry: Retry | None = None,
     ) -> T:
         """Run *work* in one write transaction, again if the database says that it lost a race, or *retry* says so."""
         for attempt in range(RETRIES):
@@ -101,26 +119,54 @@ class Database:
                     raise
         raise AssertionError("unreachable")
 
-    async def script(
-        self, connection: AsyncConnection, statements: Sequence[tuple[str, Sequence[Any]]]
-    ) -> list[list[Any]]:
+    async def transact(self, work: Work[T], *, retry: Retry | None = None) -> T:
+        """As `run`, on the bare driver: see `central.db.transactions` for what such work may do."""
+        for attempt in range(RETRIES):
+            try:
+                return await self._transact(work)
+            except Exception as error:
+                again = lost_a_race(error) or (retry is not None and retry(error))
+                if not again or attempt == RETRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _transact(self, work: Work[T]) -> T:
+        if self.is_sqlite:
+            async with self._write_lock:
+                driver = await self._sqlite_driver()
+                # aiosqlite offers no public way to run one function on its thread.
+                return cast(T, await driver._execute(lambda: run_on_sqlite(driver._conn, work)))
+        pool = self._pool or await self._open_pool()
+        async with pool.acquire() as raw:
+            return await run_on_postgres(raw, work)
+
+    async def _open_pool(self) -> Any:
+        async with self._write_lock:
+            if self._pool is None:
+                _, arguments = self._writer.dialect.create_connect_args(make_url(self.url))
+                self._pool = await asyncpg.create_pool(
+                    min_size=1, max_size=self._pool_size, reset=_nothing_to_reset, **arguments
+                )
+            return self._pool
+
+    async def _sqlite_driver(self) -> Any:
+        if self._driver is None or self._driver._connection is None:
+            async with self._writer.connect() as connection:
+                self._driver = (await connection.get_raw_connection()).driver_connection
+        return self._driver
+
+    async def script(self, connection: AsyncConnection, statements: Sequence[Statement]) -> list[list[Any]]:
         """Run statements of this database's own dialect one after the other and return the rows of each.
 
-        For the paths that every document takes: one hop to SQLite's thread for all, no compiling of expressions.
+        One hop to SQLite's thread for all, and no compiling of expressions.
         """
         if self.is_sqlite:
-            return await on_sqlite(
-                connection, lambda raw: [raw.execute(text, values).fetchall() for text, values in statements]
-            )
-        raw = await _asyncpg(connection)
-        return [await raw.fetch(text, *values) for text, values in statements]
+            return await _on_sqlite(connection, lambda transaction: transaction.script(statements))
+        return await PostgresTransaction(await _asyncpg(connection)).script(statements)
 
     async def now_ms(self, connection: AsyncConnection) -> int:
         """The database's clock: the one that nonces, tokens and leases of all nodes are timed by."""
-        if self.is_sqlite:
-            statement = "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-        else:
-            statement = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        statement = SQLITE_NOW if self.is_sqlite else POSTGRES_NOW
         return int((await connection.execute(text(statement))).scalar_one())
 
     async def insert_rows(
@@ -130,30 +176,47 @@ class Database:
         await self.store(connection, [(table, rows)])
 
     async def store(
-        self,
-        connection: AsyncConnection,
-        inserts: Sequence[tuple[Table, Sequence[tuple[Any, ...]]]],
-        changes: Sequence[tuple[str, Sequence[Sequence[Any]]]] = (),
+        self, connection: AsyncConnection, inserts: Sequence[Insert], changes: Sequence[Change] = ()
     ) -> None:
         """Insert whole rows into several tables, then run each statement of *changes* for each of its parameter sets.
 
-        Multi-row VALUES on SQLite's thread in one hop, COPY on PostgreSQL. Rows in the order of their key go in faster.
+        Rows in the order of their key go in faster.
         """
         if self.is_sqlite:
-            statements = [statement for table, rows in inserts for statement in _multi_row(table, rows)]
-            await on_sqlite(connection, lambda raw: _run_all(raw, statements, changes))
-            return
-        raw = await _asyncpg(connection)
-        for table, rows in inserts:
-            if rows:
-                columns = [column.name for column in table.columns]
-                await raw.copy_records_to_table(table.name, records=rows, columns=columns)
-        for statement, parameters in changes:
-            await raw.executemany(statement, parameters)
+            await _on_sqlite(connection, lambda transaction: transaction.store(inserts, changes))
+        else:
+            await PostgresTransaction(await _asyncpg(connection)).store(inserts, changes)
+
+    def within(self, connection: AsyncConnection) -> Transaction:
+        """A transaction begun by `read`, `write` or `run`, for functions that work on a `Transaction`."""
+        return _Within(self, connection)
 
     def insert(self, table: Table) -> Any:
         """An INSERT with ON CONFLICT of the database's own kind."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+
+class _Within:
+    """A transaction of SQLAlchemy's as a `Transaction`."""
+
+    def __init__(self, database: Database, connection: AsyncConnection) -> None:
+        self.is_sqlite = database.is_sqlite
+        self._database = database
+        self._connection = connection
+
+    async def script(self, statements: Sequence[Statement]) -> list[list[Any]]:
+        return await self._database.script(self._connection, statements)
+
+    async def store(self, inserts: Sequence[Insert], changes: Sequence[Change] = ()) -> None:
+        await self._database.store(self._connection, inserts, changes)
+
+    async def now_ms(self) -> int:
+        return await self._database.now_ms(self._connection)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        async with self._connection.begin_nested():
+            yield
 
 
 _BEGIN = text("SELECT 1")
@@ -167,38 +230,20 @@ async def _asyncpg(connection: AsyncConnection) -> Any:
     return raw
 
 
-async def on_sqlite(connection: AsyncConnection, work: Callable[[Any], T]) -> T:
-    """Run *work* with the bare connection on SQLite's thread."""
+async def _on_sqlite(connection: AsyncConnection, work: Work[T]) -> T:
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection  # aiosqlite.Connection
-    # aiosqlite offers no public way to run one function on its thread; a call per statement would cost a hop each.
-    return cast(T, await driver._execute(lambda: work(driver._conn)))
+    return cast(T, await driver._execute(lambda: run_at_once(work(SqliteTransaction(driver._conn)))))
+
+
+async def _nothing_to_reset(_connection: Any) -> None:
+    """Nothing that we do outlives its transaction; asyncpg's own reset would cost a round trip each."""
 
 
 def chunks(rows: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     """*rows* in runs of at most *size*."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def _multi_row(table: Table, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
-    # One statement of many rows keeps the interpreter out of SQLite's way: it runs without the GIL from end to end.
-    width = len(table.columns)
-    place = "(" + ",".join("?" * width) + ")"
-    head = f'INSERT INTO "{table.name}" VALUES '  # noqa: S608 -- a table of ours
-    for part in chunks(rows, min(ROWS_PER_STATEMENT, _SQLITE_VARIABLES // width)):
-        yield head + ",".join([place] * len(part)), list(chain.from_iterable(part))
-
-
-def _run_all(
-    raw: Any,
-    statements: Sequence[tuple[str, list[Any]]],
-    changes: Sequence[tuple[str, Sequence[Sequence[Any]]]],
-) -> None:
-    for statement, values in statements:
-        raw.execute(statement, values)
-    for statement, parameters in changes:
-        raw.executemany(statement, parameters)
 
 
 def _sqlite_engine(url: str, *, writer: bool) -> AsyncEngine:

@@ -7,15 +7,15 @@ pushes, one for all its rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
 from central.db.tables import bodies, damaged_hashes, gate, held, journal, pending
+from central.db.transactions import SQLITE_NOW, Insert, Transaction
 
 
 class EpochRow(NamedTuple):
@@ -67,7 +67,6 @@ class NewRows:
     """(last, head, last_number, updated_ms, epoch_no)"""
 
 
-_SQLITE_NOW = "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 _EPOCH_COLUMNS = "station_no, epoch, epoch_no, last, head, safe_seq, safe_head, last_number"
 
 _SQLITE_STATIONS = "SELECT station_no, state, quarantined FROM stations "
@@ -97,20 +96,18 @@ def _marks(count: int) -> str:
 
 
 async def facts(
-    database: Database,
-    connection: AsyncConnection,
+    transaction: Transaction,
     station_nos: Collection[int],
     epochs: Collection[tuple[int, bytes]],
     doc_ids: Collection[bytes],
 ) -> Facts:
     """Lock the stations in sorted order and read what `decide_push` and the gate have to know."""
     numbers, named, ids = sorted(station_nos), sorted(epochs), list(doc_ids)
-    if database.is_sqlite:
+    if transaction.is_sqlite:
         among, pairs = f"WHERE station_no IN ({_marks(len(numbers))})", ",".join(["(?,?)"] * len(named))
-        (now,), stations, keys, epoch_rows, gate_rows = await database.script(
-            connection,
+        (now,), stations, keys, epoch_rows, gate_rows = await transaction.script(
             [
-                (_SQLITE_NOW, ()),
+                (SQLITE_NOW, ()),
                 (_SQLITE_STATIONS + among, numbers),
                 (_SQLITE_KEYS + among, numbers),
                 (f"{_SQLITE_EPOCHS}{pairs})", list(itertools.chain.from_iterable(named))),
@@ -119,8 +116,7 @@ async def facts(
         )
         now_ms = now[0]
     else:
-        stations, keys, epoch_rows, gate_rows = await database.script(
-            connection,
+        stations, keys, epoch_rows, gate_rows = await transaction.script(
             [
                 (_POSTGRES_STATIONS, (numbers,)),
                 (_POSTGRES_KEYS, (numbers,)),
@@ -138,16 +134,14 @@ async def facts(
     )
 
 
-async def stored_heads(
-    database: Database, connection: AsyncConnection, epoch_no: int, seqs: Sequence[int]
-) -> dict[int, bytes]:
+async def stored_heads(transaction: Transaction, epoch_no: int, seqs: Sequence[int]) -> dict[int, bytes]:
     """The heads stored at some positions of an epoch."""
-    if database.is_sqlite:
+    if transaction.is_sqlite:
         statement = f"SELECT seq, head FROM journal WHERE epoch_no = ? AND seq IN ({_marks(len(seqs))})"  # noqa: S608
-        (rows,) = await database.script(connection, [(statement, (epoch_no, *seqs))])
+        (rows,) = await transaction.script([(statement, (epoch_no, *seqs))])
     else:
         statement = "SELECT seq, head FROM journal WHERE epoch_no = $1 AND seq = ANY($2)"
-        (rows,) = await database.script(connection, [(statement, (epoch_no, list(seqs)))])
+        (rows,) = await transaction.script([(statement, (epoch_no, list(seqs)))])
     return {row[0]: row[1] for row in rows}
 
 
@@ -158,8 +152,7 @@ _NEW_EPOCH = (
 
 
 async def new_epoch(
-    database: Database,
-    connection: AsyncConnection,
+    transaction: Transaction,
     station_no: int,
     epoch: bytes,
     genesis: bytes,
@@ -167,41 +160,39 @@ async def new_epoch(
 ) -> EpochRow:
     """The row of an epoch that no session has named."""
     values = (station_no, epoch, genesis, now_ms)
-    if database.is_sqlite:
+    if transaction.is_sqlite:
         statement = _NEW_EPOCH + "(?1, ?2, 0, ?3, 0, ?3, FALSE, 0, ?4, ?4) RETURNING epoch_no"
     else:
         statement = _NEW_EPOCH + "($1, $2, 0, $3, 0, $3, FALSE, 0, $4, $4) RETURNING epoch_no"
-    ((row,),) = await database.script(connection, [(statement, values)])
+    ((row,),) = await transaction.script([(statement, values)])
     return EpochRow(row[0], 0, genesis, 0, genesis, 0)
 
 
-async def set_parent(
-    database: Database, connection: AsyncConnection, epoch_no: int, parent: tuple[bytes, int, bytes]
-) -> None:
+async def set_parent(transaction: Transaction, epoch_no: int, parent: tuple[bytes, int, bytes]) -> None:
     """Note which epoch this one says to follow."""
-    if database.is_sqlite:
+    if transaction.is_sqlite:
         statement = "UPDATE epochs SET parent = ?, parent_last = ?, parent_head = ? WHERE epoch_no = ?"
     else:
         statement = "UPDATE epochs SET parent = $1, parent_last = $2, parent_head = $3 WHERE epoch_no = $4"
-    await database.script(connection, [(statement, (*parent, epoch_no))])
+    await transaction.script([(statement, (*parent, epoch_no))])
 
 
-async def first_doc_no(database: Database, connection: AsyncConnection) -> int:
+async def first_doc_no(transaction: Transaction) -> int:
     """The next free document number on SQLite, where the one writer counts on."""
-    ((row,),) = await database.script(connection, [("SELECT coalesce(max(doc_no), 0) + 1 FROM bodies", ())])
+    ((row,),) = await transaction.script([("SELECT coalesce(max(doc_no), 0) + 1 FROM bodies", ())])
     return int(row[0])
 
 
-async def draw_doc_nos(database: Database, connection: AsyncConnection, count: int) -> list[int]:
+async def draw_doc_nos(transaction: Transaction, count: int) -> list[int]:
     """Fresh document numbers on PostgreSQL, rising."""
     statement = "SELECT nextval('doc_no_seq') FROM generate_series(1, $1)"
-    (rows,) = await database.script(connection, [(statement, (count,))])
+    (rows,) = await transaction.script([(statement, (count,))])
     return sorted(row[0] for row in rows)
 
 
-async def store(database: Database, connection: AsyncConnection, rows: NewRows) -> None:
+async def store(transaction: Transaction, rows: NewRows) -> None:
     """Write all of a group."""
-    inserts: list[tuple[Table, Sequence[tuple[Any, ...]]]] = [
+    inserts: list[Insert] = [
         (journal, sorted(rows.journal)),
         (bodies, rows.bodies),
         (damaged_hashes, rows.damaged),
@@ -209,7 +200,14 @@ async def store(database: Database, connection: AsyncConnection, rows: NewRows) 
         (pending, rows.pending),
         (held, rows.held),
     ]
-    await database.store(connection, inserts, [(_UPDATE_EPOCH[database.is_sqlite], rows.epochs)])
+    await transaction.store(inserts, [(_UPDATE_EPOCH[transaction.is_sqlite], rows.epochs)])
+
+
+async def note(transaction: Transaction, at_ms: int, who: str, what: str, detail: str) -> None:
+    """One line of the audit trail."""
+    marks = "?, ?, ?, ?" if transaction.is_sqlite else "$1, $2, $3, $4"
+    statement = f"INSERT INTO audit (at_ms, who, what, detail) VALUES ({marks})"  # noqa: S608
+    await transaction.script([(statement, (at_ms, who, what, detail))])
 
 
 class HistoryRow(NamedTuple):
@@ -222,18 +220,18 @@ class HistoryRow(NamedTuple):
 
 
 async def history(
-    database: Database, connection: AsyncConnection, epoch_no: int, after: int, limit: int, bytes_max: int
+    transaction: Transaction, epoch_no: int, after: int, limit: int, bytes_max: int
 ) -> list[HistoryRow]:
     """Documents of an epoch after a position: at least one if there is any, else at most *bytes_max* of them."""
     query = (
         "SELECT j.seq, j.head, b.header, b.payload, d.header_hash, d.payload_hash FROM journal j"
         " JOIN bodies b ON b.doc_no = j.doc_no LEFT JOIN damaged_hashes d ON d.doc_no = j.doc_no"
     )
-    if database.is_sqlite:
+    if transaction.is_sqlite:
         query += " WHERE j.epoch_no = ? AND j.seq > ? ORDER BY j.seq LIMIT ?"
     else:
         query += " WHERE j.epoch_no = $1 AND j.seq > $2 ORDER BY j.seq LIMIT $3"
-    (rows,) = await database.script(connection, [(query, (epoch_no, after, limit))])
+    (rows,) = await transaction.script([(query, (epoch_no, after, limit))])
     found: list[HistoryRow] = []
     size = 0
     for row in rows:
@@ -266,8 +264,9 @@ async def positions(
 
     A document may stand again at a later position (an alias), so the latest of the early ones would not be a prefix.
     """
-    statement = _POSITIONS + ("?" if database.is_sqlite else "$1") + _POSITIONS_END
-    (rows,) = await database.script(connection, [(statement, (before_ms,))])
+    transaction = database.within(connection)
+    statement = _POSITIONS + ("?" if transaction.is_sqlite else "$1") + _POSITIONS_END
+    (rows,) = await transaction.script([(statement, (before_ms,))])
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
@@ -284,13 +283,13 @@ async def mark_safe(
 
     A position counts only where this database has the same head at it.
     """
-    checked: Iterable[tuple[int, tuple[int, bytes]]] = sorted(covered.items())
+    transaction = database.within(connection)
     moved = 0
-    for epoch_no, (seq, head) in checked:
-        if (await stored_heads(database, connection, epoch_no, [seq])).get(seq) != head:
+    for epoch_no, (seq, head) in sorted(covered.items()):
+        if (await stored_heads(transaction, epoch_no, [seq])).get(seq) != head:
             continue
         values = (seq, head, epoch_no, seq)
-        statement = _MOVE_SAFE[database.is_sqlite]
-        (rows,) = await database.script(connection, [(statement, values)])
+        statement = _MOVE_SAFE[transaction.is_sqlite]
+        (rows,) = await transaction.script([(statement, values)])
         moved += len(rows)
     return moved

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from central.api.http import StationIdentity
 from central.db import journal as rows
 from central.db import registry
 from central.db.database import Database
 from central.db.failures import came_second, storage_problem
+from central.db.transactions import Transaction
 from central.intake.batch import Batch, read_batch
 from central.intake.decide import (
     EpochFacts,
@@ -39,7 +38,6 @@ from shared import journal
 from shared.errors import BadInput, Conflict, CounterflowError, NotAllowed
 from shared.faultpoints import reach
 from shared.protocol import framing
-from shared.protocol.messages import PushReply
 
 GROUP_DOCUMENTS_MAX = 1_000
 """Documents of one transaction, unless a single push has more."""
@@ -59,11 +57,21 @@ class Stored(NamedTuple):
     payload_bytes: bytes
 
 
+class Acked(NamedTuple):
+    """The fields of `PushReply`, as they go onto the wire."""
+
+    acked_seq: int
+    acked_head: str
+    safe_seq: int
+    safe_head: str
+    held: bool
+
+
 @dataclass(slots=True, eq=False)
 class _Push:
     session: Session
     batch: Batch
-    answer: asyncio.Future[PushReply]
+    answer: asyncio.Future[Acked]
 
 
 @dataclass(slots=True)
@@ -73,7 +81,7 @@ class _Group:
     facts: rows.Facts
     doc_nos: Iterator[int]
     rows: rows.NewRows
-    replies: list[tuple[_Push, PushReply]] = field(default_factory=list)
+    replies: list[tuple[_Push, Acked]] = field(default_factory=list)
     refusals: list[tuple[_Push, CounterflowError]] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
     notes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -96,7 +104,7 @@ class JournalIntake:
             await self._committing
         self._signatures.close()
 
-    async def push(self, session: Session, envelope: dict[str, Any], lines: Sequence[bytes]) -> PushReply:
+    async def push(self, session: Session, envelope: dict[str, Any], lines: Sequence[bytes]) -> Acked:
         """Store the documents of a push and say how far the centre has its epoch.
 
         Raises:
@@ -119,17 +127,14 @@ class JournalIntake:
     ) -> tuple[dict[str, Any], list[bytes]]:
         """Documents as they were sealed, for a station that lost them (R7): envelope and lines of one page."""
         async with self._database.read() as connection:
+            transaction = self._database.within(connection)
             row = (await registry.epoch_rows(connection, station.station_no, {epoch})).get(epoch)
             prev_head = journal.genesis(station.code, epoch)
             if row is None:
                 return _history_page(epoch, after, prev_head, [], 0)
             if after > 0:
-                prev_head = (await rows.stored_heads(self._database, connection, row.epoch_no, [after])).get(
-                    after, b""
-                )
-            page = await rows.history(
-                self._database, connection, row.epoch_no, after, HISTORY_ROWS, HISTORY_BYTES
-            )
+                prev_head = (await rows.stored_heads(transaction, row.epoch_no, [after])).get(after, b"")
+            page = await rows.history(transaction, row.epoch_no, after, HISTORY_ROWS, HISTORY_BYTES)
         return _history_page(epoch, after, prev_head, page, row.last)
 
     # ---- group commit ----
@@ -166,8 +171,8 @@ class JournalIntake:
         if not pushes:
             return
         try:
-            group = await self._database.run(
-                lambda connection: self._store(connection, pushes), retry=came_second
+            group = await self._database.transact(
+                lambda transaction: self._store(transaction, pushes), retry=came_second
             )
         except Exception as error:
             self._next_doc_no = 0  # whatever was counted may not have been committed
@@ -194,37 +199,36 @@ class JournalIntake:
         if not push.answer.done():
             push.answer.set_exception(error)
 
-    async def _store(self, connection: AsyncConnection, pushes: Sequence[_Push]) -> _Group:
+    async def _store(self, transaction: Transaction, pushes: Sequence[_Push]) -> _Group:
         facts = await rows.facts(
-            self._database,
-            connection,
+            transaction,
             {push.session.station_no for push in pushes},
             {pair for push in pushes for pair in _epochs_of(push)},
             {document.doc_id for push in pushes for document in push.batch.documents if document.doc_id},
         )
-        doc_nos = await self._doc_nos(connection, sum(len(push.batch.documents) for push in pushes))
+        doc_nos = await self._doc_nos(transaction, sum(len(push.batch.documents) for push in pushes))
         group = _Group(facts, doc_nos, rows.NewRows([], [], [], [], [], [], []))
         for push in pushes:
             try:
-                await self._decide(connection, push, group)
+                await self._decide(transaction, push, group)
             except CounterflowError as refusal:
                 group.refusals.append((push, refusal))
         if group.rows.epochs:
-            await rows.store(self._database, connection, group.rows)
+            await rows.store(transaction, group.rows)
         for who, what, detail in group.notes:
-            await registry.note(connection, facts.now_ms, who, what, detail)
+            await rows.note(transaction, facts.now_ms, who, what, detail)
         reach("intake.before_commit")
         return group
 
-    async def _doc_nos(self, connection: AsyncConnection, count: int) -> Iterator[int]:
-        if not self._database.is_sqlite:
-            return iter(await rows.draw_doc_nos(self._database, connection, count))
+    async def _doc_nos(self, transaction: Transaction, count: int) -> Iterator[int]:
+        if not transaction.is_sqlite:
+            return iter(await rows.draw_doc_nos(transaction, count))
         if self._next_doc_no == 0:
-            self._next_doc_no = await rows.first_doc_no(self._database, connection)
+            self._next_doc_no = await rows.first_doc_no(transaction)
         first, self._next_doc_no = self._next_doc_no, self._next_doc_no + count
         return iter(range(first, first + count))
 
-    async def _decide(self, connection: AsyncConnection, push: _Push, group: _Group) -> None:
+    async def _decide(self, transaction: Transaction, push: _Push, group: _Group) -> None:
         session, batch, facts = push.session, push.batch, group.facts
         station = facts.stations.get(session.station_no)
         key_state = facts.keys.get((session.station_no, session.public_key))
@@ -234,11 +238,7 @@ class JournalIntake:
         epoch = facts.epochs.get((session.station_no, batch.epoch))
         seen = EpochFacts(epoch.last, epoch.head) if epoch else None
         needed = heads_needed(seen, batch.claim)
-        heads = (
-            await rows.stored_heads(self._database, connection, epoch.epoch_no, needed)
-            if epoch and needed
-            else {}
-        )
+        heads = await rows.stored_heads(transaction, epoch.epoch_no, needed) if epoch and needed else {}
         decision = decide_push(
             KeyState(key_state), station.quarantined, seen, batch.genesis, batch.claim, heads
         )
@@ -246,10 +246,10 @@ class JournalIntake:
             raise _refusal(decision.refusal, session, seen or EpochFacts(0, batch.genesis))
         if epoch is None:
             epoch = await rows.new_epoch(
-                self._database, connection, session.station_no, batch.epoch, batch.genesis, facts.now_ms
+                transaction, session.station_no, batch.epoch, batch.genesis, facts.now_ms
             )
         if epoch.last == 0 and batch.parent is not None:
-            await rows.set_parent(self._database, connection, epoch.epoch_no, batch.parent)
+            await rows.set_parent(transaction, epoch.epoch_no, batch.parent)
             group.notes += _parent_notes(push, facts)
         last, head = epoch.last, epoch.head
         if decision.skip < len(batch.documents):
@@ -264,14 +264,8 @@ class JournalIntake:
             group.rows.epochs.append(
                 (last, head, max(epoch.last_number, batch.last_number), facts.now_ms, epoch.epoch_no)
             )
-        reply = PushReply.model_construct(
-            acked_seq=last,
-            acked_head=head.hex(),
-            safe_seq=epoch.safe_seq,
-            safe_head=epoch.safe_head.hex(),
-            held=decision.held,
-        )
-        group.replies.append((push, reply))
+        acked = Acked(last, head.hex(), epoch.safe_seq, epoch.safe_head.hex(), decision.held)
+        group.replies.append((push, acked))
 
 
 def _add_documents(group: _Group, push: _Push, epoch_no: int, skip: int, held_why: str) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import apply as db
 from central.db.database import Database
 from central.db.failures import is_at_fault
+from central.db.transactions import Transaction
 from central.intake.accept import Stored
 from central.intake.decide import Apply, decide_apply
 from central.intake.rows import Rows, Unfit, is_known, references, rows_of
@@ -30,6 +30,10 @@ READY_MAX = 20_000
 """Documents kept in memory between intake and here; more are read from the database."""
 TICK_S = 1.0
 RETRY_S = 2.0
+TELL_EVERY_MS = 500
+SMALL_BATCH = 100
+GATHER_MS = 50
+"""The least time between two batches that are both small."""
 WAITING_PER_TICK = 5_000
 
 logger = logging.getLogger(__name__)
@@ -129,7 +133,10 @@ class Applier:
         self._looked_ms = 0
         self.wake = asyncio.Event()
         self.applied = asyncio.Event()
-        """Set after each batch; who reads it clears it."""
+        """Set when documents were applied; who reads it clears it."""
+        self._applied_ms = -GATHER_MS
+        self._untold = False
+        self._told_ms = -TELL_EVERY_MS
 
     def hand_over(self, stored: Iterable[Stored]) -> None:
         """Documents that intake has just committed: they are made ready here while the database is busy."""
@@ -159,6 +166,7 @@ class Applier:
                 continue
             if not (self._ready or self._arrived or look):
                 look = await self._pause()
+            await self._gather()
 
     async def _pause(self) -> bool:
         """Wait for a tick or a wake-up; returns whether to look for documents that were not handed over."""
@@ -170,7 +178,14 @@ class Applier:
             sleep.cancel()
             wake.cancel()
         self.wake.clear()
+        self._tell()
         return not self._arrived
+
+    async def _gather(self) -> None:
+        """While sales pour in one by one, let some more come: a few in each transaction spare many transactions."""
+        since_ms = self._clock.tick_ms() - self._applied_ms
+        if 0 < len(self._arrived) + len(self._ready) < SMALL_BATCH and since_ms < GATHER_MS:
+            await self._clock.sleep((GATHER_MS - since_ms) / 1_000)
 
     def _waiting_due(self) -> bool:
         now_ms = self._clock.tick_ms()
@@ -187,13 +202,13 @@ class Applier:
         return total
 
     async def _recheck_schema(self) -> None:
-        async with self._database.write() as connection:
-            await db.release_schema(self._database, connection)
+        await self._database.transact(db.release_schema)
 
     async def recheck_waiting(self) -> int:
         """Look again at documents whose reference is there now."""
-        async with self._database.write() as connection:
-            moved = await db.release_waiting(self._database, connection, WAITING_PER_TICK)
+        moved = await self._database.transact(
+            lambda transaction: db.release_waiting(transaction, WAITING_PER_TICK)
+        )
         self._look_for_waiting = False
         return moved
 
@@ -201,17 +216,26 @@ class Applier:
         """One batch in one transaction; returns how many documents it took."""
         self._make_ready()
         try:
-            count = await self._database.run(self._apply)
+            count = await self._database.transact(self._apply)
         except Exception as error:
             if not is_at_fault(error):
                 raise
             logger.warning("apply_batch_redone_one_by_one", extra={"error": str(error)})
-            count = await self._database.run(self._apply_one_by_one)
+            count = await self._database.transact(self._apply_one_by_one)
         if count:
             reach("apply.after_commit")
+            self._applied_ms = self._clock.tick_ms()
             self._look_for_waiting = True
-            self.applied.set()
+            self._untold = True
+            self._tell()
         return count
+
+    def _tell(self) -> None:
+        """Tell those who deliver, at once or, while documents pour in, twice a second."""
+        now_ms = self._clock.tick_ms()
+        if self._untold and now_ms - self._told_ms >= TELL_EVERY_MS:
+            self._told_ms, self._untold = now_ms, False
+            self.applied.set()
 
     def _make_ready(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -221,10 +245,10 @@ class Applier:
                     stored.doc_no, stored.station_no, stored.header, stored.payload_bytes
                 )
 
-    async def _take(self, connection: AsyncConnection) -> tuple[list[Ready], set[bytes], int]:
+    async def _take(self, transaction: Transaction) -> tuple[list[Ready], set[bytes], int]:
         # The oldest are those that were handed over, unless a node was away: take no more than are ready.
         limit = min(len(self._ready), BATCH_MAX) or BATCH_MAX
-        doc_nos = await db.take_pending(self._database, connection, limit)
+        doc_nos = await db.take_pending(transaction, limit)
         ready = {doc_no: self._ready.pop(doc_no) for doc_no in doc_nos if doc_no in self._ready}
         if len(doc_nos) < limit:
             self._ready.clear()  # another node has taken them
@@ -233,39 +257,39 @@ class Applier:
         self._taken_to = max(self._taken_to, doc_nos[-1])
         absent = [doc_no for doc_no in doc_nos if doc_no not in ready]
         if absent:
-            ready |= await self._load(connection, absent)
+            ready |= await self._load(transaction, absent)
         batch = [ready[doc_no] for doc_no in doc_nos]
         refs = {ref for one in batch for ref in one.refs}
-        applied = await db.applied_ids(connection, refs) if refs else set()
-        return batch, applied, await self._database.now_ms(connection)
+        applied = await db.applied_ids(transaction, refs) if refs else set()
+        return batch, applied, await transaction.now_ms()
 
-    async def _load(self, connection: AsyncConnection, doc_nos: Sequence[int]) -> dict[int, Ready]:
+    async def _load(self, transaction: Transaction, doc_nos: Sequence[int]) -> dict[int, Ready]:
         return {
             body.doc_no: make_ready(body.doc_no, body.station_no, header_of(body.header), body.payload)
-            for body in await db.bodies_of(connection, doc_nos)
+            for body in await db.bodies_of(transaction, doc_nos)
         }
 
-    async def _apply(self, connection: AsyncConnection) -> int:
-        batch, applied, now_ms = await self._take(connection)
+    async def _apply(self, transaction: Transaction) -> int:
+        batch, applied, now_ms = await self._take(transaction)
         if batch:
-            await db.store(self._database, connection, plan(batch, applied, self._targets, now_ms))
+            await db.store(transaction, plan(batch, applied, self._targets, now_ms))
             reach("apply.before_commit")
         return len(batch)
 
-    async def _apply_one_by_one(self, connection: AsyncConnection) -> int:
-        batch, applied, now_ms = await self._take(connection)
+    async def _apply_one_by_one(self, transaction: Transaction) -> int:
+        batch, applied, now_ms = await self._take(transaction)
         for ready in batch:
             try:
-                async with connection.begin_nested():
-                    await db.store(self._database, connection, plan([ready], applied, self._targets, now_ms))
+                async with transaction.savepoint():
+                    await db.store(transaction, plan([ready], applied, self._targets, now_ms))
             except Exception as error:
                 if not is_at_fault(error):
                     raise
                 reason = f"the database refused it: {type(error).__name__}"
                 rows = db.NewRows(parked=[_parked(ready.doc_no, reason, f"{reason}: {error}", now_ms)])
-                await db.store(self._database, connection, rows)
+                await db.store(transaction, rows)
             else:
-                applied |= await db.applied_ids(connection, [doc_id_of(ready)])
+                applied |= await db.applied_ids(transaction, [doc_id_of(ready)])
         return len(batch)
 
 

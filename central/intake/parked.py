@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import apply as db
-from central.db.database import Database
+from central.db.database import Database, chunks
 from central.db.failures import is_at_fault
+from central.db.transactions import Transaction
 from central.intake.apply import Ready, Targets, header_of, make_ready, plan
 from shared.canonical import canonical
 from shared.errors import BadInput
@@ -52,6 +52,14 @@ class Correction:
     payload: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    choice: db.Choice
+    after: int
+    correction: Correction
+    who: str
+
+
 class Parked:
     """Repairs, as HQ asks for them."""
 
@@ -76,59 +84,57 @@ class Parked:
         for path in correction.values or {}:
             parse_path(path)
         total = Repaired()
-        after = 0
-        while True:
-            last, part = await self._database.run(
-                lambda connection, after=after: self._repair(
-                    connection, reason, doc_nos, after, correction, who
-                )  # type: ignore[misc]
-            )
-            if last == 0:
-                return total
-            total, after = total.plus(part), last
+        for part in chunks(doc_nos, CHUNK) if doc_nos is not None else [None]:
+            choice, after = db.Choice(reason, part), 0
+            while True:
+                attempt = _Attempt(choice, after, correction, who)
+                after, done = await self._database.transact(
+                    lambda transaction, attempt=attempt: self._repair(transaction, attempt)  # type: ignore[misc]
+                )
+                if after == 0:
+                    break
+                total = total.plus(done)
+        return total
 
-    async def _repair(
-        self,
-        connection: AsyncConnection,
-        reason: str | None,
-        doc_nos: Sequence[int] | None,
-        after: int,
-        correction: Correction,
-        who: str,
-    ) -> tuple[int, Repaired]:
-        rows = await db.parked_rows(connection, doc_nos=doc_nos, reason=reason, after=after, limit=CHUNK)
+    async def _repair(self, transaction: Transaction, attempt: _Attempt) -> tuple[int, Repaired]:
+        """The last number of the documents that were tried (0 when there were none), and what became of them."""
+        rows = await db.parked_rows(transaction, attempt.choice, attempt.after, CHUNK)
         if not rows:
             return 0, Repaired()
-        now_ms = await self._database.now_ms(connection)
-        parked = {row.doc_no: row for row in rows}
+        now_ms = await transaction.now_ms()
         batch: list[Ready] = []
-        for body in await db.bodies_of(connection, sorted(parked)):
-            payload = corrected(body.payload, correction)
+        repaired = []
+        for body in await db.bodies_of(transaction, [row.doc_no for row in rows]):
+            payload = corrected(body.payload, attempt.correction)
             if payload != body.payload:
-                await db.put_repair(self._database, connection, body.doc_no, payload, who, now_ms)
+                repaired.append((body.doc_no, payload, attempt.who, now_ms))
             batch.append(make_ready(body.doc_no, body.station_no, header_of(body.header), payload))
-        failed = await self._try(connection, batch, now_ms)
-        await db.unpark(connection, [doc_no for doc_no in parked if doc_no not in failed])
-        for doc_no, (why, detail) in failed.items():
-            history = told(parked[doc_no].history, now_ms, f"tried again by {who}: {detail}")
-            again = parked[doc_no]._replace(
-                reason=why, detail=detail, attempts=parked[doc_no].attempts + 1, history=history
-            )
-            await db.park_again(connection, again)
-        return rows[-1].doc_no, Repaired(len(batch), len(batch) - len(failed), len(failed))
+        await db.put_repairs(transaction, repaired)
+        failed = await self._try(transaction, batch, now_ms)
+        again = []
+        for row in rows:
+            if row.doc_no in failed:
+                why, detail = failed[row.doc_no]
+                history = told(row.history, now_ms, f"tried again by {attempt.who}: {detail}")
+                again.append(
+                    row._replace(reason=why, detail=detail, attempts=row.attempts + 1, history=history)
+                )
+        gone = [row.doc_no for row in rows if row.doc_no not in failed]
+        await db.settle_parked(transaction, gone, again)
+        return rows[-1].doc_no, Repaired(len(rows), len(gone), len(again))
 
     async def _try(
-        self, connection: AsyncConnection, batch: Sequence[Ready], now_ms: int
+        self, transaction: Transaction, batch: Sequence[Ready], now_ms: int
     ) -> dict[int, tuple[str, str]]:
         """Apply what can be; returns reason and detail of what cannot."""
         refs = {ref for ready in batch for ref in ready.refs}
-        applied = await db.applied_ids(connection, refs) if refs else set()
+        applied = await db.applied_ids(transaction, refs) if refs else set()
         new = plan(batch, applied, self._targets, now_ms)
         failed = {row[0]: (row[1], row[2]) for row in new.parked}
         new.parked = []
         try:
-            async with connection.begin_nested():
-                await db.store(self._database, connection, new)
+            async with transaction.savepoint():
+                await db.store(transaction, new)
         except Exception as error:
             if not is_at_fault(error):
                 raise
@@ -138,7 +144,7 @@ class Parked:
                 }
             failed = {}
             for ready in batch:
-                failed |= await self._try(connection, [ready], now_ms)
+                failed |= await self._try(transaction, [ready], now_ms)
         return failed
 
 

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shared.errors import NotAuthenticated
 
@@ -55,6 +56,7 @@ def make_token(secret: bytes, session: Session) -> str:
     return _seal(secret, b"token", numbers + session.public_key + session.code.encode())
 
 
+@lru_cache(maxsize=20_000)
 def read_token(secret: bytes, token: str) -> Session:
     """What the token says; `NotAuthenticated` if it is not ours. Its age is the caller's to judge."""
     content = _open(secret, b"token", token)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Mapping
 
 from backports import zstd
@@ -43,10 +44,21 @@ def pack(body: bytes, compress: bool = True) -> tuple[bytes, dict[str, str]]:
     """The body as it travels, and the headers that describe it."""
     headers = {PROTOCOL_HEADER: str(PROTOCOL_VERSION)}
     if compress and len(body) >= ZSTD_FROM_BYTES:
-        body = zstd.compress(body, _ZSTD_LEVEL)
+        body = _compress(body)
         headers["Content-Encoding"] = "zstd"
     headers[DIGEST_HEADER] = content_digest(body)
     return body, headers
+
+
+_of_thread = threading.local()
+
+
+def _compress(body: bytes) -> bytes:
+    # Making a compressor costs more than compressing a sale, so each thread keeps one.
+    compressor: zstd.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
+    if compressor is None:
+        compressor = _of_thread.compressor = zstd.ZstdCompressor(_ZSTD_LEVEL)
+    return compressor.compress(body, zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 def unpack(body: bytes, encoding: str | None, raw_max_bytes: int) -> bytes:

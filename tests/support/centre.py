@@ -15,11 +15,12 @@ from central.config import Config
 from central.db import registry
 from central.db.database import Database
 from central.db.tables import stores
+from central.intake.accept import Acked
 from central.server import Centre
 from shared import journal
 from shared.canonical import canonical, sha256
 from shared.clock import Clock
-from shared.protocol.messages import EnrollRequest, PushReply, SessionReply, SessionRequest
+from shared.protocol.messages import EnrollRequest, SessionReply, SessionRequest
 
 CREATED_MS = 1_790_000_000_000
 
@@ -125,7 +126,7 @@ class HandStation:
         }
         return envelope, lines
 
-    async def push(self, centre: Centre, documents: Sequence[tuple[bytes, bytes]]) -> PushReply:
+    async def push(self, centre: Centre, documents: Sequence[tuple[bytes, bytes]]) -> Acked:
         """Seal the next documents and send them."""
         envelope, lines = self.batch(documents)
         return await centre.intake.push(centre.session(self.token), envelope, lines)

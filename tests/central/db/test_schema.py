@@ -44,7 +44,7 @@ async def shape(database: Database) -> set[Any]:
                 (name, "table", *row[2:])
                 for row in await connection.execute(text(f"PRAGMA table_list({name})"))
             }
-        indexes = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index'"
+        indexes = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name <> 'alembic_version'"
         return found | {tuple(row) for row in await connection.execute(text(indexes))}
 
 

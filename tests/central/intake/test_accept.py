@@ -245,10 +245,10 @@ async def test_failing_push_does_not_fail_its_neighbours(
         good, bad = await enrolled(centre), await enrolled(centre, "T-2")
         real = rows.store
 
-        async def store(database: Any, connection: Any, new: rows.NewRows) -> None:
+        async def store(transaction: Any, new: rows.NewRows) -> None:
             if any(row[1] == 2 for row in new.bodies):
                 raise OSError("no")
-            await real(database, connection, new)
+            await real(transaction, new)
 
         monkeypatch.setattr(rows, "store", store)
         answers = await asyncio.gather(
