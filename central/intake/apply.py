@@ -128,6 +128,7 @@ class Applier:
         self._targets = targets
         self._ready: dict[int, Ready] = {}
         self._arrived: list[Stored] = []
+        self._handed = False
         self._taken_to = 0
         self._look_for_waiting = True
         self._looked_ms = 0
@@ -142,6 +143,7 @@ class Applier:
         """Documents that intake has just committed: they are made ready here while the database is busy."""
         if len(self._arrived) < READY_MAX:
             self._arrived += stored
+        self._handed = True
         self.wake.set()
 
     async def run(self) -> None:
@@ -179,7 +181,9 @@ class Applier:
             wake.cancel()
         self.wake.clear()
         self._tell()
-        return not self._arrived
+        # Woken by intake, there is nothing to look for: what it committed was handed over.
+        handed, self._handed = self._handed, False
+        return not handed
 
     async def _gather(self) -> None:
         """While sales pour in one by one, let some more come: a few in each transaction spare many transactions."""
