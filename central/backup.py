@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from shared.clock import rfc3339
 from shared.errors import BadInput, CannotStore, DamagedData
 
 MARGIN_MS = 5 * 60_000
+_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,46 @@ def _copy(source: Path, target: Path) -> None:
         live.close()
     with open(target, "rb") as file:
         os.fsync(file.fileno())
+
+
+def put_back(source: Path, target: Path, now_ms: int) -> Path | None:
+    """Put a copy that was made by `backup_sqlite` in the database's place; nobody may work on either.
+
+    What stood there is kept under another name, its write-ahead log with it: beside another database that log would
+    ruin it. Cut off anywhere, it may be done again.
+
+    Returns:
+        where the replaced database is now, or None if there was none.
+    Raises:
+        BadInput: *source* is no SQLite database.
+        CannotStore: the disk does not take the copy.
+    """
+    try:
+        with open(source, "rb") as file:
+            is_database = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError as error:
+        raise BadInput(f"{source} cannot be read: {error.strerror}", hint="name the backup's file") from None
+    if not is_database:
+        raise BadInput(f"{source} is no SQLite database", hint="name a file that `backup` has made")
+    part = target.with_name(target.name + ".part")
+    aside = target.with_name(f"{target.name}.before-restore-{now_ms}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, part)
+        with open(part, "r+b") as file:
+            os.fsync(file.fileno())
+        replaced = target.exists()
+        for suffix in ("-wal", "-shm", ""):
+            old = target.with_name(target.name + suffix)
+            if old.exists():
+                os.replace(old, aside.with_name(aside.name + suffix))
+        os.replace(part, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise CannotStore(
+            f"{source} cannot be put in the place of {target}: {error.strerror}", hint="free space there"
+        ) from error
+    return aside if replaced else None
 
 
 def _publish(part: Path, target: Path) -> int:

@@ -90,7 +90,8 @@ def enroll(
         + (", once HQ has approved it" if result.is_waiting else "")
     )
     if not (again or new_station):
-        _talk("next: `counterflow-agent run`, best as a service of this machine")
+        which = f" --instance {config.instance}" if config.instance != settings.DEFAULT_INSTANCE else ""
+        _talk(f"next: `counterflow-agent run{which}`, best as a service of this machine")
 
 
 @app.command(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared.versions import is_older
+
 SKEW_ALARM_MS = 60_000
 BACKLOG_ALARM_AGE_MS = 24 * 3_600_000
 DISK_FREE_MIN_BYTES = 64 << 20
@@ -45,7 +47,8 @@ def alarms(facts: Facts) -> list[str]:
         )
     if facts.quarantined:
         found.append(
-            "two machines run with this identity: documents are kept at the centre, HQ must release the station"
+            "two machines have this identity, or this one was replaced: the centre keeps its documents, "
+            "and applies them when HQ releases them"
         )
     if not facts.approved:
         found.append("HQ has not approved this station yet: documents wait here")
@@ -63,14 +66,6 @@ def alarms(facts: Facts) -> list[str]:
         found.append(f"this agent is {facts.version}; HQ wants {facts.minimum_version} or later")
     found.extend(facts.catalog_faults)
     return found
-
-
-def is_older(version: str, minimum: str) -> bool:
-    """Whether *version* is below *minimum*, by their numbers; what is no version is never older."""
-    try:
-        return tuple(map(int, version.split("."))) < tuple(map(int, minimum.split(".")))
-    except ValueError:
-        return False
 
 
 def used_percent(facts: Facts) -> int | None:

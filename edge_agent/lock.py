@@ -41,7 +41,7 @@ class InstanceLock:
             self._file.close()
             raise Busy(
                 f"{self._path.parent} is in use by another agent{f', process {pid}' if pid else ''}",
-                hint="one process per instance; a second station on this PC is an instance of its own: --instance NAME",
+                hint="stop it first; a second station on this PC is an instance of its own: --instance NAME",
             ) from None
         self._file.seek(0)
         self._file.truncate()

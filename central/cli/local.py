@@ -13,7 +13,7 @@ from central.cli import output
 from central.cli.client import DEFAULT_URL, AdminClient, Connection, ask, save
 from central.cli.output import Json, done, say, told
 from central.config import Config, load
-from shared.clock import from_rfc3339, rfc3339
+from shared.clock import SystemClock, from_rfc3339, rfc3339
 from shared.errors import BadInput, ConfigError
 
 config = typer.Typer(no_args_is_help=True, help="Settings of the centre on this machine.")
@@ -173,10 +173,17 @@ def backup(
 @told
 def after_restore(
     context: typer.Context,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="SQLite: put this backup in the database's place first.", show_default=False
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Prepare a database that was restored from a backup, before the centre is started on it."""
+    from central.backup import put_back
     from central.db import schema
     from central.db.database import Database
     from central.db.owner import owned
@@ -184,8 +191,16 @@ def after_restore(
     from central.restore import after_restore as prepare
 
     settings = _config(context)
+    if source is not None and not settings.url.startswith("sqlite"):
+        raise BadInput(
+            "--from is for SQLite", hint="restore PostgreSQL with its own tools, then run this without it"
+        )
     if not yes:
-        confirm(f"Was {_place(settings)} just restored from a backup, and is no centre running on it?")
+        confirm(
+            f"Shall {source} take the place of {_place(settings)}?"
+            if source is not None
+            else f"Was {_place(settings)} just restored from a backup, and is no centre running on it?"
+        )
 
     async def work() -> Restored:
         await schema.migrate(settings.url)
@@ -196,6 +211,9 @@ def after_restore(
             await database.close()
 
     with owned(settings.url):
+        if source is not None:
+            aside = put_back(source, _sqlite_file(settings), SystemClock().now_ms())
+            say(f"{source} is in place" + (f"; what was there before is kept as {aside}" if aside else ""))
         restored = asyncio.run(work())
     newest = rfc3339(restored.newest_document_ms) if restored.newest_document_ms else None
     if as_json:
