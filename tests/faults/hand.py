@@ -15,7 +15,7 @@ from shared.clock import rfc3339
 from shared.protocol import framing, wire
 from tests.support.chain import STORE, Chain
 
-_numbers = itertools.count(1)
+_numbers, _stations = itertools.count(1), itertools.count(1)
 Document = tuple[bytes, bytes]
 
 
@@ -34,7 +34,9 @@ class HandStation:
         return self.key.public_key().public_bytes_raw().hex()
 
     @classmethod
-    async def enrol(cls, chain: Chain, code: str) -> Self:
+    async def enrol(cls, chain: Chain) -> Self:
+        """One more station of the store."""
+        code = f"{STORE}-H{next(_stations)}"
         station = cls(chain, code)
         enrolment = await chain.admin("POST", "/stations", {"code": code, "store": STORE})
         request = {

@@ -7,20 +7,25 @@ folder. Each station reaches the centre through a `FaultProxy` of its own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 
+from edge_agent.db.reader import JournalReader
+from edge_agent.verify import Finding, verify
 from shared.documents import KINDS
 from tests.support.postgres import PostgresCluster
-from tests.support.processes import ROOT, Process, free_port, python
+from tests.support.processes import ROOT, Process, python
 from tests.support.proxy import FaultProxy
 
 STORE = "S1"
@@ -28,8 +33,24 @@ PRICE_LIST = "retail"
 POLL_S = 0.1
 
 
+# Below the ports that outgoing connections get: a process that is down for a moment must find its own free again.
+_ports = itertools.cycle(range(10_000 + os.getpid() % 200 * 100, 32_000))
+
+
 class ChainFailed(AssertionError):
     """A command or a request of the test's own failed; the text holds what it answered."""
+
+
+def lasting_port() -> int:
+    """Return a port that nothing listens on, and that no connection of anybody's takes while its owner is down."""
+    for port in itertools.islice(_ports, 10_000):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ChainFailed("none of 10,000 ports is free")
 
 
 async def run_command(*args: str, env: Mapping[str, str]) -> str:
@@ -58,7 +79,10 @@ class Station:
     proxy: FaultProxy
     process: Process
     http: aiohttp.ClientSession
-    last: dict[str, Any] = field(default_factory=dict)
+    accepted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the till was told is accepted, by document, in that order."""
+    cut_off: int = 0
+    """Sales that were under way when the agent died; each was handed in again."""
 
     @property
     def url(self) -> str:
@@ -83,10 +107,17 @@ class Station:
         while True:
             try:
                 headers = {**self.headers(), "Idempotency-Key": key, "Content-Type": "application/json"}
-                async with self.http.post(f"{self.url}/v1/documents", data=body, headers=headers) as answer:
-                    return answer.status, await answer.json(content_type=None)
+                async with self.http.post(f"{self.url}/v1/documents", data=body, headers=headers) as reply:
+                    answer = await reply.json(content_type=None)
+                if reply.status in (200, 201):
+                    if answer["doc_id"] in self.accepted:
+                        raise ChainFailed(f"{self.code}: another sale got {answer['doc_id']} before {key}")
+                    self.accepted[answer["doc_id"]] = answer
+                return reply.status, answer
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(POLL_S)  # it does not run
             except (aiohttp.ClientError, ConnectionError, TimeoutError):
-                await asyncio.sleep(POLL_S)
+                self.cut_off += 1
 
     async def get(self, path: str) -> dict[str, Any]:
         async with self.http.get(self.url + path, headers=self.headers()) as answer:
@@ -95,9 +126,22 @@ class Station:
                 raise ChainFailed(f"{self.code} {path}: {answer.status} {body}")
             return body
 
+    async def knows(self, doc_id: str) -> bool:
+        """Whether the station can show a document, as a return needs it."""
+        async with self.http.get(f"{self.url}/v1/documents/{doc_id}", headers=self.headers()) as answer:
+            return answer.status == 200
+
     async def sync(self) -> None:
         async with self.http.post(f"{self.url}/v1/sync", headers=self.headers()) as answer:
             await answer.read()
+
+    async def findings(self) -> list[Finding]:
+        """What `verify` finds in the journal, beside the running agent."""
+        journal = await JournalReader.open_existing(self.folder / "journal.db")
+        try:
+            return await verify(journal)
+        finally:
+            await journal.close()
 
     async def verify(self) -> dict[str, Any]:
         """`counterflow-agent verify --json`; raises when it finds anything."""
@@ -138,16 +182,24 @@ class Chain:
             **(agent_env or {}),
         }
         self.central_env = {"COUNTERFLOW_CENTRAL_DATA_DIR": str(folder / "centre"), **(central_env or {})}
-        self.node_ports = [free_port() for _ in range(nodes)]
+        self.node_ports = [lasting_port() for _ in range(nodes)]
         self.nodes: list[Process] = []
         self.stations: list[Station] = []
+        self.machines: list[Station] = []  # also those that are gone
+        self.brought: set[str] = set()  # documents that were accepted from somebody else
+        self.kept_back: set[str] = set()  # documents that are at the centre and not delivered, as they should
         self.proxies: list[FaultProxy] = []
+        self._more = itertools.count(1)
+        self._read: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self.drop = folder / "erp"
         self.key = ""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.node_ports[0]}"
+
+    def node_urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.node_ports]
 
     @property
     def cli_env(self) -> dict[str, str]:
@@ -161,7 +213,8 @@ class Chain:
             await self._start_centre()
             await self._register()
             for number in range(1, self.count + 1):
-                await self._add_station(number)
+                node = self.node_ports[(number - 1) % len(self.node_ports)]
+                self.stations.append(await self.machine(f"{STORE}-T{number}", node_port=node))
             await asyncio.gather(*map(self._enrol, self.stations))
         except BaseException:
             await self.close()
@@ -237,16 +290,38 @@ class Chain:
 
     # ---- stations ----
 
-    async def _add_station(self, number: int) -> Station:
-        code, folder, port = f"{STORE}-T{number}", self.folder / f"{STORE}-T{number}", free_port()
-        proxy = FaultProxy(f"127.0.0.1:{self.node_ports[(number - 1) % len(self.node_ports)]}")
+    async def machine(
+        self,
+        code: str,
+        *,
+        folder: Path | None = None,
+        node_port: int = 0,
+        env: Mapping[str, str] | None = None,
+    ) -> Station:
+        """A machine with a line of its own, where an agent is to run as station *code*."""
+        folder, port = folder or self.folder / code, lasting_port()
+        proxy = FaultProxy(f"127.0.0.1:{node_port or self.node_ports[0]}")
         await proxy.start()
         self.proxies.append(proxy)
         argv = python("-m", "edge_agent.cli", "run", "--data-dir", str(folder), "--port", str(port))
-        process = Process(code, argv, self.folder, env=self.agent_env)
+        process = Process(folder.name, argv, self.folder, env={**self.agent_env, **(env or {})})
         station = Station(code, folder, port, proxy, process, self.http)
-        self.stations.append(station)
+        self.machines.append(station)
         return station
+
+    @asynccontextmanager
+    async def one_more(
+        self, *, folder: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Station]:
+        """One more till of the store, for the length of the block."""
+        station = await self.machine(f"{STORE}-X{next(self._more)}", folder=folder, env=env)
+        self.stations.append(station)
+        try:
+            await self._enrol(station)
+            yield station
+        finally:
+            station.process.kill()
+            self.stations.remove(station)
 
     async def _enrol(self, station: Station) -> None:
         made = await self.admin("POST", "/stations", {"code": station.code, "store": STORE})
@@ -285,6 +360,29 @@ class Chain:
     async def backlog_is_empty(self) -> bool:
         return all([(await station.get("/v1/station"))["backlog"] == 0 for station in self.stations])
 
+    def accepted(self) -> set[str]:
+        """Every document that anybody was told is accepted."""
+        return self.brought.union(*(machine.accepted for machine in self.machines))
+
+    async def catalogs_agree(self) -> bool:
+        """Whether every station has exactly the rows that the centre offers it."""
+        offered = {
+            name: (scope["gen"], scope["head"], scope["rows"], scope["digest"])
+            for name, scope in (await self.scopes()).items()
+        }
+        for station in self.stations:
+            page = await station.get("/v1/station")
+            have = {
+                scope["scope"]: (scope["gen"], scope["seq"], scope["count"], scope["digest"])
+                for scope in page["scopes"]
+            }
+            wanted = {
+                name for name in offered if name in ("base", f"pricelist/{PRICE_LIST}", f"store/{STORE}")
+            }
+            if not wanted <= have.keys() or any(offered.get(name) != scope for name, scope in have.items()):
+                return False
+        return True
+
     # ---- the drop folder ----
 
     def drop_file(self, name: str, text: str) -> None:
@@ -296,8 +394,10 @@ class Chain:
 
     def delivered(self) -> list[dict[str, Any]]:
         """Every line of every file that went out."""
-        lines = []
         for folder in (self.drop / "out", self.drop / "taken"):
             for file in sorted(folder.glob("*.ndjson")):
-                lines += [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return lines
+                seen = (file.name, file.stat().st_ino)  # one that was written again counts again
+                if seen not in self._read:
+                    text = file.read_text(encoding="utf-8")
+                    self._read[seen] = [json.loads(line) for line in text.splitlines()]
+        return [line for lines in self._read.values() for line in lines]

@@ -114,6 +114,8 @@ class Counters:
     forwarded: int = 0  # sent to the centre, copies included
     answers: int = 0  # come back from the centre, whole
     delivered: int = 0  # handed to the station, whole
+    died: int = 0  # sent to the centre, and it was gone before it had answered
+    hung_up: int = 0  # sent to the centre, and the station was gone before it had its answer
     bytes_up: int = 0
     bytes_down: int = 0
     reached: dict[str, int] = field(default_factory=dict)  # requests that met each mode
@@ -124,6 +126,10 @@ class Counters:
 
 class _Cut(Exception):
     """The connection is to be reset now."""
+
+
+class _HungUp(_Cut):
+    """The station is not there any more."""
 
 
 class FaultProxy:
@@ -251,9 +257,13 @@ class FaultProxy:
             self.counters.bytes_up += min(now.request_bytes, len(request))
             await upstream.close()
             raise _Cut
-        return await _while_connected(
-            self._forward(request, method, path, now, writer, upstream), reader, writer
-        )
+        try:
+            return await _while_connected(
+                self._forward(request, method, path, now, writer, upstream), reader, writer
+            )
+        except _HungUp:
+            self.counters.hung_up += 1
+            raise
 
     def _kept_answer(self, path: bytes, now: Behaviour) -> bytes | None:
         if now.stale == "same":
@@ -276,7 +286,11 @@ class FaultProxy:
         self.counters.bytes_up += len(request)
         answer = _answer(upstream, method)
         if now.answer_bytes is None and now.copies == 1:
-            whole = await self._return_live(answer, path, writer, now)
+            try:
+                whole = await self._return_live(answer, path, writer, now)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                self.counters.died += 1
+                raise
         else:
             parts = [part async for part in answer]
             self.counters.answers += 1
@@ -431,7 +445,7 @@ async def _while_connected(
         await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
             return doing.result()
-        raise _Cut
+        raise _HungUp
     finally:
         for task in (doing, watching):
             task.cancel()
