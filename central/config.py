@@ -52,6 +52,11 @@ class Config(pydantic.BaseModel):
         le=3_650,
         description="Documents count as safe so many days after they arrived, backup or not.",
     )
+    minimum_agent: str = Field(
+        "0.1.0",
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="Oldest agent wanted: older ones work on, say so, and stand under `status`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe events to log."
     )

@@ -69,7 +69,7 @@ class Centre:
         self.node = secrets.token_hex(8)
         # who there is
         self.keys = ApiKeys(database)
-        self.sessions = Sessions(database, secret, centre_id)
+        self.sessions = Sessions(database, secret, centre_id, config.minimum_agent)
         self.enrolment = Enrolment(database, centre_id)
         self.registry = Registry(database, self.enrolment)
         # documents: in, applied, out

@@ -13,6 +13,7 @@ from central.db import overview as rows
 from central.db.database import AnyRow, Database
 from shared.canonical import parse_object
 from shared.errors import BadInput
+from shared.versions import is_older
 
 SILENT_MS = 5 * 60_000
 """A station reports at least every few minutes; one that was not seen for so long is out of reach."""
@@ -35,6 +36,9 @@ class StationFacts:
         return self.state == "active" and (
             self.last_seen_ms is None or now_ms - self.last_seen_ms > SILENT_MS
         )
+
+    def older(self, minimum_agent: str) -> bool:
+        return self.state == "active" and is_older(self.version or "", minimum_agent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,12 @@ async def collect(database: Database) -> Facts:
         )
 
 
-def attention(facts: Facts) -> list[str]:
-    """What somebody should look at, most urgent first, each with the command that shows more."""
+def attention(facts: Facts, minimum_agent: str = "") -> list[str]:
+    """What somebody should look at, most urgent first, each with the command that shows more.
+
+    Args:
+        minimum_agent: the oldest version of the agent that HQ wants to see; empty for any.
+    """
     told = []
     quarantined = [station.code for station in facts.stations if station.quarantined]
     if quarantined:
@@ -116,6 +124,9 @@ def attention(facts: Facts) -> list[str]:
     waiting = [station.code for station in facts.stations if station.state == "waiting"]
     if waiting:
         told.append(f"{_some(waiting)} waiting for approval: `stations approve {waiting[0]}`")
+    old = [station.code for station in facts.stations if station.older(minimum_agent)]
+    if old:
+        told.append(f"{_some(old)} below agent version {minimum_agent}: install a newer agent there")
     return told
 
 

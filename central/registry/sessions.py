@@ -25,7 +25,6 @@ from shared.canonical import canonical, sha256
 from shared.errors import BadInput, NotAllowed, NotAuthenticated
 from shared.protocol.messages import EpochClaim, EpochState, Hello, Limits, SessionReply, SessionRequest
 
-MINIMUM_VERSION = "0.1.0"
 SKEW_ALERT_MS = 60_000
 READ_BACK_MS = 35 * 86_400_000
 """Epochs touched within this time are offered to be read back (R7)."""
@@ -36,7 +35,8 @@ logger = logging.getLogger(__name__)
 class Sessions:
     """Sessions of stations on one database; any number of nodes hold the same secret."""
 
-    def __init__(self, database: Database, secret: bytes, centre_id: str) -> None:
+    def __init__(self, database: Database, secret: bytes, centre_id: str, minimum_agent: str) -> None:
+        self._minimum_agent = minimum_agent
         self._database = database
         self._secret = secret
         self._centre_id = centre_id
@@ -49,7 +49,11 @@ class Sessions:
             nonce=secrets.make_nonce(self._secret, now_ms),
             time_ms=now_ms,
             centre=self._centre_id,
-            versions={"protocol": PROTOCOL_VERSION, "centre": __version__, "minimum_agent": MINIMUM_VERSION},
+            versions={
+                "protocol": PROTOCOL_VERSION,
+                "centre": __version__,
+                "minimum_agent": self._minimum_agent,
+            },
             limits={
                 "document_bytes": journal.DOCUMENT_MAX_BYTES,
                 "batch_documents": journal.BATCH_MAX_DOCUMENTS,
@@ -198,7 +202,7 @@ class Sessions:
             last_number=max(station.last_number, await registry.last_number(connection, station.station_no)),
             time_ms=now_ms,
             quarantined=station.quarantined or decision.quarantine,
-            minimum_version=MINIMUM_VERSION,
+            minimum_version=self._minimum_agent,
             centre=self._centre_id,
         )
 

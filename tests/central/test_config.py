@@ -37,6 +37,7 @@ def test_default_database_lies_in_the_data_folder(tmp_path: Path) -> None:
         ({"COUNTERFLOW_CENTRAL_PORT": "70000"}, "port"),
         ({"COUNTERFLOW_CENTRAL_TLS_CERT": "/tmp/cert.pem"}, "tls_cert and tls_key belong together"),
         ({"COUNTERFLOW_CENTRAL_LOG_FORMAT": "xml"}, "log_format"),
+        ({"COUNTERFLOW_CENTRAL_MINIMUM_AGENT": "new"}, "minimum_agent"),
     ],
 )
 def test_wrong_setting_is_named(environ: dict[str, str], told: str) -> None:

@@ -26,12 +26,14 @@ CREATED_MS = 1_790_000_000_000
 
 
 @asynccontextmanager
-async def open_centre(database_url: str, data_dir: Path, clock: Clock | None = None) -> AsyncIterator[Centre]:
+async def open_centre(
+    database_url: str, data_dir: Path, clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[Centre]:
     """A centre with all tables and nothing in them."""
     database = Database(database_url)
     await database.create()
     await database.close()
-    centre = await Centre.open(Config(database_url=database_url, data_dir=data_dir), clock)
+    centre = await Centre.open(Config(database_url=database_url, data_dir=data_dir, **settings), clock)
     try:
         yield centre
     finally:

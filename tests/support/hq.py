@@ -37,9 +37,9 @@ class HQ:
 
 
 @asynccontextmanager
-async def open_hq(database_url: str, tmp_path: Path) -> AsyncIterator[HQ]:
+async def open_hq(database_url: str, tmp_path: Path, **settings: Any) -> AsyncIterator[HQ]:
     """A centre on a port of its own with one admin key, `boss`."""
-    async with open_centre(database_url, tmp_path) as centre:
+    async with open_centre(database_url, tmp_path, **settings) as centre:
         key = await centre.keys.create("boss", "admin", who="test")
         config = Config(database_url=database_url, data_dir=tmp_path, port=0)
         runner, port = await listen(make_app(centre), config)

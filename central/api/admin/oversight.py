@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -27,6 +28,9 @@ from shared import __version__
 from shared.clock import rfc3339
 from shared.errors import BadInput, NotFound
 
+if TYPE_CHECKING:
+    from central.server import Centre
+
 TOTALS_DAYS = 7
 TOTALS_DAYS_MAX = 62
 
@@ -37,7 +41,7 @@ class OversightApi(Part):
     @endpoint("GET", "/v1/admin/status", auth=Auth.READ, summary="The centre at a glance", reply=Status)
     async def status(self, request: web.Request) -> web.StreamResponse:
         facts = await collect(self.centre.database)
-        return reply(request, _status(facts, self.centre.centre_id, self.centre.database.is_sqlite))
+        return reply(request, _status(facts, self.centre))
 
     @endpoint(
         "GET",
@@ -153,12 +157,12 @@ def _total(total: totals.Total) -> TotalRow:
     )
 
 
-def _status(facts: Facts, centre_id: str, is_sqlite: bool) -> Status:
+def _status(facts: Facts, centre: Centre) -> Status:
     states = [station.state for station in facts.stations]
     return Status(
         version=__version__,
-        centre=centre_id,
-        database="SQLite" if is_sqlite else "PostgreSQL",
+        centre=centre.centre_id,
+        database="SQLite" if centre.database.is_sqlite else "PostgreSQL",
         time=rfc3339(facts.now_ms),
         stations=StationCounts(
             all=len(states),
@@ -197,5 +201,5 @@ def _status(facts: Facts, centre_id: str, is_sqlite: bool) -> Status:
             )
             for row in facts.scopes
         ],
-        attention=attention(facts),
+        attention=attention(facts, centre.config.minimum_agent),
     )

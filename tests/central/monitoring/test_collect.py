@@ -77,3 +77,17 @@ def test_many_are_told_by_their_number() -> None:
     told = attention(facts(*silent))
     assert len(told) == 12
     assert "2000 stations (T-0000, T-0001" in told[-1]
+
+
+def test_agents_below_the_minimum_are_told() -> None:
+    """By numbers and not by letters; who has not said its version yet, or is no longer active, is not meant."""
+    told = attention(
+        facts(
+            station("T-1", version="0.9.12"),
+            station("T-2", version="0.10.0"),
+            station("T-3", version=None),
+            station("T-4", version="0.1.0", state="revoked"),
+        ),
+        minimum_agent="0.10.0",
+    )
+    assert told == ["station T-1 below agent version 0.10.0: install a newer agent there"]

@@ -12,6 +12,7 @@ from shared import journal
 from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated
 from shared.protocol.messages import SessionRequest
 from tests.support.centre import HandStation, add_station, count, enrolled, open_centre
+from tests.support.hq import open_hq, report
 from tests.support.sales import sale
 
 EPOCH_A, EPOCH_B = b"\xaa" * 16, b"\xbb" * 16
@@ -157,3 +158,14 @@ async def test_replaced_machine_may_empty_its_journal(database_url: str, tmp_pat
         await new.sign_in(centre)
         await old.sign_in(centre)
         assert not (await new.sign_in(centre)).quarantined
+
+
+async def test_station_is_told_the_oldest_agent_that_hq_wants(database_url: str, tmp_path: Path) -> None:
+    """The setting stands in the greeting and in every session; an old agent is let in all the same."""
+    async with open_hq(database_url, tmp_path, minimum_agent="9.0.0") as hq:
+        station = await enrolled(hq.centre)
+        assert (await hq.centre.sessions.hello()).versions["minimum_agent"] == "9.0.0"
+        assert (await station.sign_in(hq.centre)).minimum_version == "9.0.0"
+        await report(hq.centre, "T-1", versions={"agent": "0.1.0"})
+        (told,) = (await hq.client.get("/v1/admin/status"))["attention"]
+        assert told.startswith("station T-1 below agent version 9.0.0")
