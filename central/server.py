@@ -21,7 +21,7 @@ from aiohttp import web
 
 from central.api.admin import AdminApi
 from central.api.catalog import CatalogApi
-from central.api.http import KeyIdentity, StationIdentity, mount
+from central.api.http import KeyIdentity, StationIdentity, mount, refuse_in_our_words
 from central.api.stations import StationApi
 from central.api.system import SystemApi
 from central.catalog.room import CatalogRoom
@@ -135,7 +135,7 @@ class Centre:
 
 def make_app(centre: Centre) -> web.Application:
     """All doors of one node. Serve it with `auto_decompress=False`: bodies are bounded and checked by us."""
-    app = web.Application(middlewares=[centre.metrics.middleware])
+    app = web.Application(middlewares=[centre.metrics.middleware, refuse_in_our_words])
     for api in (StationApi(centre), CatalogApi(centre.catalog), AdminApi(centre), SystemApi(centre)):
         mount(app, api, centre)
     return app

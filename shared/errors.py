@@ -73,6 +73,13 @@ class NotFound(CounterflowError):
     status = 404
 
 
+class MethodNotAllowed(CounterflowError):
+    """The path is an operation's, the method is not."""
+
+    code = "method-not-allowed"
+    status = 405
+
+
 class Conflict(CounterflowError):
     """What was sent contradicts what is already here; nothing was overwritten."""
 

@@ -20,7 +20,16 @@ from aiohttp import StreamReader, web
 
 from central.db.failures import storage_problem
 from shared.canonical import canonical
-from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated, TooLarge, Unavailable
+from shared.errors import (
+    BadInput,
+    CounterflowError,
+    MethodNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    Unavailable,
+)
 from shared.protocol import problems, wire
 
 logger = logging.getLogger(__name__)
@@ -134,8 +143,7 @@ def _guarded(
     authenticator: Authenticator,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        request_id = request.headers.get(wire.REQUEST_ID_HEADER) or secrets.token_hex(8)
-        request["request_id"] = request_id
+        request_id = _name(request)
         try:
             if operation.auth is Auth.STATION:
                 request["station"] = await authenticator.station(bearer(request))
@@ -154,6 +162,45 @@ def _guarded(
             return refusal(request, storage_problem(error))
 
     return serve
+
+
+def _name(request: web.Request) -> str:
+    """The id under which the request is answered and logged: the caller's, or a fresh one."""
+    request_id = request["request_id"] = request.headers.get(wire.REQUEST_ID_HEADER) or secrets.token_hex(8)
+    return request_id
+
+
+@web.middleware
+async def refuse_in_our_words(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Make a problem document of what aiohttp itself refuses: a path or method that is no operation's."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        if "request_id" not in request:
+            _name(request)
+        answer = refusal(request, _in_our_words(request, error))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+
+
+def _in_our_words(request: web.Request, error: web.HTTPException) -> CounterflowError:
+    asked = f"{request.method} {request.path}"
+    hint = "/openapi.json lists the operations"
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return MethodNotAllowed(
+            f"{asked} is not an operation; the path takes {', '.join(sorted(error.allowed_methods))}",
+            hint=hint,
+        )
+    if error.status == 404:
+        return NotFound(f"{asked} is not an operation", hint=hint)
+    if error.status == 413:
+        return TooLarge(f"{asked}: {error.reason}")
+    return BadInput(f"{asked}: {error.reason}")
 
 
 def _allowed(identity: KeyIdentity, needed: Auth) -> KeyIdentity:

@@ -128,6 +128,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "The text is not JSON, or no object.",
         "`detail` says at which place; correct it and send it again.",
     ),
+    "method-not-allowed": (
+        "The path is an operation's, but not with this method; the header `Allow` names those that it takes.",
+        "Use one of them; `/openapi.json` lists all operations.",
+    ),
     "no-answer": (
         "Bytes left for another system and no answer came: it may have taken effect.",
         "Nothing: the system is asked before anything is sent again.",

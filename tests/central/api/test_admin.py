@@ -13,6 +13,7 @@ import pytest
 from central.cli.client import Refused
 from shared.canonical import canonical, parse_object
 from shared.catalog.changes import Change
+from shared.protocol import wire
 from tests.support.hq import HQ, open_hq, push, report, sell
 from tests.support.yardstick_sales import doc_id, documents
 
@@ -281,3 +282,25 @@ async def test_bodies_that_are_no_requests_are_refused(hq: HQ) -> None:
         async with hq.session.post(f"{hq.url}/v1/admin/stores", data=body, headers=headers) as answer:
             assert answer.status == status
             assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "name"),
+    [
+        ("GET", "/v1/admin/nosuch", 404, "not-found"),
+        ("DELETE", "/v1/hello", 405, "method-not-allowed"),
+        ("POST", "/nosuch", 404, "not-found"),
+    ],
+)
+async def test_what_no_operation_answers_is_a_problem_document(
+    hq: HQ, method: str, path: str, status: int, name: str
+) -> None:
+    """Also where no handler is ever reached, in the protocol's frame and with the request's id."""
+    headers = {"X-Request-Id": "ask-1", "Accept-Encoding": "identity"}
+    async with hq.session.request(method, hq.url + path, headers=headers) as answer:
+        body = await answer.read()
+        wire.check_answer(answer.status, answer.headers, body, "ask-1")
+        assert (answer.status, answer.content_type) == (status, "application/problem+json")
+        assert answer.headers.get("Allow") == ("GET" if status == 405 else None)
+    problem = parse_object(body)
+    assert (problem["type"], problem["request_id"]) == (f"urn:counterflow:problem:{name}", "ask-1")
