@@ -8,7 +8,8 @@ the sweep of `central/deliveries/run.py`, so the copy may be late and never lose
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +148,7 @@ class Integrations:
             kinds: of documents; those of `shared.documents.KINDS` that it shall get.
             from_ms: documents received at the centre from then on are delivered; from now on when None.
         Raises:
-            BadInput: settings or kinds are not right. ConfigError: the connector cannot work with the settings.
+            BadInput: settings or kinds are not right, or the connector cannot work with them.
             Conflict: the name, or what the settings point at, is another integration's.
         """
         check_code(name, "integration")
@@ -158,8 +159,9 @@ class Integrations:
         for one in await self.list():
             if one.connector == connector and self.connector(one).resource == built.resource:
                 raise Conflict(f'{built.resource} is used by the integration "{one.name}" already')
-        await built.prepare()
-        await built.check()
+        with _at_the_door(name):
+            await built.prepare()
+            await built.check()
         try:
             async with self._database.write() as connection:
                 now_ms = await self._database.now_ms(connection)
@@ -179,7 +181,8 @@ class Integrations:
     async def enable(self, name: str, from_ms: int | None = None) -> Integration:
         """Deliver again; what was applied since *from_ms* (as before when None) and has no delivery is filled in."""
         one = await self.get(name)
-        await self.connector(one).check()
+        with _at_the_door(name):
+            await self.connector(one).check()
         changes: dict[str, Any] = {"enabled": True, "paused_until_ms": 0, "problem": None}
         return await self._change(one, **changes | ({} if from_ms is None else {"from_ms": from_ms}))
 
@@ -257,6 +260,15 @@ class Integrations:
             return kind(name, kind.Settings.model_validate(settings), self._clock)
         except pydantic.ValidationError as error:
             raise from_validation(error, f'settings of "{name}"') from None
+
+
+@contextmanager
+def _at_the_door(name: str) -> Iterator[None]:
+    """Settings that do not work are the mistake of whoever asks for them, not of the centre."""
+    try:
+        yield
+    except ConfigError as error:
+        raise BadInput(f'settings of "{name}": {error.what}', hint=error.hint) from error
 
 
 def _from_row(row: AnyRow) -> Integration:

@@ -214,8 +214,9 @@ async def test_a_system_is_connected_paused_and_watched(hq: HQ, tmp_path: Path) 
     assert (await hq.client.post("/v1/admin/integrations/erp/retry"))["deliveries"] == 0
     for body in ({**new, "name": "e2"}, new):
         assert (await refusal(hq.client.post("/v1/admin/integrations", body))).http_status == 409
-    wrong = {**new, "name": "e3", "settings": {"fold": "x"}}
-    assert (await refusal(hq.client.post("/v1/admin/integrations", wrong))).http_status == 422
+    for settings in ({"fold": "x"}, {"folder": "relative"}, {"folder": "/dev/null/erp"}):
+        wrong = {**new, "name": "e3", "settings": settings}
+        assert (await refusal(hq.client.post("/v1/admin/integrations", wrong))).http_status == 422
     assert (await refusal(hq.client.post("/v1/admin/integrations/none/run"))).http_status == 404
     assert (
         await refusal(hq.client.post("/v1/admin/batches/none/confirm", {"arrived": True}))

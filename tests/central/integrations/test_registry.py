@@ -10,7 +10,7 @@ import pytest
 
 from central.db.database import Database
 from central.integrations.registry import REFRESH_S, Integrations
-from shared.errors import BadInput, ConfigError, Conflict, NotFound
+from shared.errors import BadInput, Conflict, NotFound
 from tests.support.clock import ManualClock
 from tests.support.outgoing import open_database
 
@@ -74,7 +74,7 @@ async def test_a_change_on_another_node_is_seen(
         ("a b", "drop_folder", None, ["sale"], BadInput),
         ("a", "carrier_pigeon", None, ["sale"], BadInput),
         ("a", "drop_folder", {}, ["sale"], BadInput),
-        ("a", "drop_folder", {"folder": "relative"}, ["sale"], ConfigError),
+        ("a", "drop_folder", {"folder": "relative"}, ["sale"], BadInput),
         ("a", "drop_folder", None, ["sales"], BadInput),
         ("erp", "drop_folder", {"folder": "/tmp/elsewhere-{tmp}"}, ["sale"], Conflict),
         ("b", "drop_folder", None, ["sale"], Conflict),
