@@ -41,7 +41,7 @@ class Tag(pydantic.BaseModel):
 
 
 class Taken(pydantic.BaseModel):
-    """The report is stored."""
+    """The report is stored, or passed over when it is of a machine that was replaced."""
 
     time_ms: int
 
@@ -141,7 +141,11 @@ class CatalogApi:
             report = Report.model_validate_json(sent)
         except pydantic.ValidationError as error:
             raise problems.from_validation(error, "report") from None
-        time_ms = await self._room.reports.take(_station(request).station_no, sent, report)
+        station, reports = _station(request), self._room.reports
+        # The station is the machine that replaced this one; what this one says of itself would stand for both.
+        time_ms = await (
+            reports.pass_over() if station.retired else reports.take(station.station_no, sent, report)
+        )
         return reply(request, Taken(time_ms=time_ms))
 
     @endpoint(

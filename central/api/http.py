@@ -80,6 +80,7 @@ class StationIdentity:
     code: str
     store_no: int
     key_no: bytes  # public key
+    retired: bool = False  # of a machine that was replaced: its documents are welcome, its word is not
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ class Reports:
         """Keep a station's report (*sent* are its bytes); returns when, by the centre's clock in ms."""
         return await self._store.ask(station_no, (sent, report))
 
+    async def pass_over(self) -> int:
+        """Hear a report that counts for nothing; returns when, by the centre's clock in ms."""
+        async with self._database.read() as connection:
+            return await self._database.now_ms(connection)
+
     async def _store_all(self, reports: dict[int, tuple[bytes, Report]]) -> Mapping[int, int]:
         async def work(connection: AsyncConnection) -> int:
             at_ms = await self._database.now_ms(connection)

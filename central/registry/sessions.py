@@ -222,7 +222,8 @@ class Sessions:
             row = await registry.caller(connection, session.station_no, session.public_key)
             now_ms = await self._database.now_ms(connection)
         check(session, row.state if row else None, row.key_state if row else None, now_ms)
-        return StationIdentity(session.station_no, row.code, row.store_no, session.public_key)
+        retired = row.key_state == KeyState.RETIRED
+        return StationIdentity(session.station_no, row.code, row.store_no, session.public_key, retired)
 
 
 def check(session: secrets.Session, state: str | None, key_state: str | None, now_ms: int) -> None:

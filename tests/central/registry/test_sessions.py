@@ -9,7 +9,9 @@ import pytest
 from central.db import registry
 from central.server import Centre
 from shared import journal
+from shared.canonical import canonical
 from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated
+from shared.protocol import wire
 from shared.protocol.messages import SessionRequest
 from tests.support.centre import HandStation, add_station, count, enrolled, open_centre
 from tests.support.hq import open_hq, report
@@ -158,6 +160,23 @@ async def test_replaced_machine_may_empty_its_journal(database_url: str, tmp_pat
         await new.sign_in(centre)
         await old.sign_in(centre)
         assert not (await new.sign_in(centre)).quarantined
+
+
+async def test_report_of_a_replaced_machine_is_heard_but_not_kept(database_url: str, tmp_path: Path) -> None:
+    """HQ sees what the new machine says of itself, never what the retired one says beside it."""
+    async with open_hq(database_url, tmp_path) as hq:
+        old = await enrolled(hq.centre)
+        new = HandStation("T-1", seed=2)
+        new.new_epoch(EPOCH_B)
+        await new.enroll(hq.centre, await add_station(hq.centre, replace=True))
+        await new.sign_in(hq.centre)
+        for machine, alarm in ((new, "of the new one"), (old, "of the old one")):
+            sent = {"scopes": [], "backlog": 0, "clock_ms": 0, "alarms": [alarm]}
+            body, frame = wire.pack(canonical(sent))
+            frame["Authorization"] = f"Bearer {machine.token}"
+            async with hq.session.post(f"{hq.url}/v1/report", data=body, headers=frame) as answer:
+                assert answer.status == 200
+        assert (await hq.client.get("/v1/admin/stations/T-1"))["alarms"] == ["of the new one"]
 
 
 async def test_station_is_told_the_oldest_agent_that_hq_wants(database_url: str, tmp_path: Path) -> None:
