@@ -70,6 +70,7 @@ async def stations_for_status(connection: AsyncConnection) -> Sequence[AnyRow]:
         stations.c.last_seen_ms,
         stations.c.report_ms,
         stations.c.report,
+        stations.c.poke,
     )
     statement = select(*columns).join(stores, stores.c.store_no == stations.c.store_no)
     return (await connection.execute(statement.order_by(stations.c.code))).all()

@@ -40,13 +40,15 @@ class Claim:
     """What a station's report says.
 
     `unfit` is why it cannot be compared now, or empty. `aged` says that only its age speaks against it: equal figures
-    agree all the same, different ones mean nothing yet.
+    agree all the same, different ones mean nothing yet. `unheard`: it does not answer HQ's last call yet (a release,
+    "sync now"), so the centre may rightly have more.
     """
 
     totals: dict[Key, tuple[int, int]]
     first_date: str | None
     unfit: str
     aged: bool = False
+    unheard: bool = False
 
 
 async def compare(
@@ -107,7 +109,7 @@ def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim
         return Claim(totals, first, "documents not applied yet: waiting, parked or held")
     if received_ms is not None and row.report_ms < received_ms + REPORT_MARGIN_MS:
         return Claim(totals, first, "its report is older than its newest documents", aged=True)
-    return Claim(totals, first, "")
+    return Claim(totals, first, "", unheard=report.get("poke", 0) < row.poke)
 
 
 def judge(
@@ -146,6 +148,8 @@ def _station_side(
         return said, True, ""
     if said[0] > at_centre[0]:
         return said, False, "the station has more: `counterflow-agent verify` there, `verify` here"
+    if claim.unheard:
+        return said, None, "the centre has more; the station has not answered HQ's call yet"
     return (
         said,
         False,

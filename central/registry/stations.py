@@ -128,6 +128,8 @@ class StationActs(Acts):
             station = await find_station(connection, code)
             documents = await rows.release_held(connection, station.station_no)
             await registry.forget_current(connection, station.station_no)
+            # A new session offers it what another machine sold, to be read back (R7).
+            await rows.poke(connection, codes=[code])
             was = bool(station.quarantined)
             await self.note(
                 connection, who, "station.release", {"station": code, "documents": documents, "was": was}

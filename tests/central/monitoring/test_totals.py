@@ -8,8 +8,8 @@ from typing import Any
 from central.monitoring.totals import Claim, Total, compare, judge
 from central.verify import verify
 from shared.canonical import parse_object
-from tests.support.centre import open_centre
-from tests.support.hq import report, sell
+from tests.support.centre import HandStation, add_station, open_centre
+from tests.support.hq import push, report, sell
 from tests.support.yardstick_sales import documents as sales
 
 KEY = ("T-1", "2026-11-21", "CASH", "EUR")
@@ -114,3 +114,33 @@ async def test_station_centre_and_delivery_are_compared_over_the_database(
         ]
         await report(centre, "T-1", day_totals=station_totals(7), backlog=1)
         assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [None, None]
+
+
+def test_more_at_the_centre_means_nothing_before_the_station_has_heard_hqs_call() -> None:
+    """A release calls it to read back what another machine sold; what the centre lacks is a loss all the same."""
+    deaf = Claim({KEY: (2, 500)}, DAY, "", unheard=True)
+    assert judged(deaf, (2, 500)).agrees is True
+    assert judged(deaf, (3, 700)).agrees is None
+    assert "HQ's call" in judged(deaf, (3, 700)).note
+    assert judged(deaf, (1, 200)).agrees is False
+
+
+async def test_released_sales_of_a_replaced_machine_leave_the_question_open(
+    database_url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Until the new machine's report answers the call that the release made."""
+    monkeypatch.setattr("central.monitoring.totals.REPORT_MARGIN_MS", 0)
+    async with open_centre(database_url, tmp_path) as centre:
+        old = await sell(centre, "T-1", 2)
+        new = HandStation("T-1", seed=2)
+        new.new_epoch(b"\x02" * 16)
+        await new.enroll(centre, await add_station(centre, "T-1", replace=True))
+        await new.sign_in(centre)
+        await push(centre, old, list(sales(1, "T-1", start=2)))
+        await report(centre, "T-1", day_totals=station_totals(2))
+        await centre.registry.release_station("T-1", who="test")
+        await centre.applier.drain()
+        day = station_totals(1)[0]["business_date"]
+        assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [None, None]
+        await report(centre, "T-1", day_totals=station_totals(3), poke=1)
+        assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [True, True]

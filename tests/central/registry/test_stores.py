@@ -146,6 +146,7 @@ async def test_release_applies_what_was_held_and_forgets_who_was_current(
         assert await centre.applier.drain() == 0
         released = await centre.registry.release_station("T-1", who="test")
         assert (released.was_quarantined, released.documents) == (True, 3)
+        assert (await station_row(centre, "T-1")).poke == 1, "it reads back at once what it did not know"
         assert await centre.applier.drain() == 3
         assert not (await clone.sign_in(centre)).quarantined
         again = await centre.registry.release_station("T-1", who="test")
