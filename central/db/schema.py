@@ -12,11 +12,13 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
+from shared.errors import ConfigError
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -50,11 +52,21 @@ async def current(connection: AsyncConnection) -> str | None:
 
 
 async def migrate(url: str) -> str:
-    """Bring a database to `HEAD`, from nothing or from any earlier schema, in one transaction; returns `HEAD`."""
+    """Bring a database to `HEAD`, from nothing or from any earlier schema, in one transaction; returns `HEAD`.
+
+    Raises:
+        ConfigError: the database has a schema that this build does not know; nothing was changed.
+    """
     database = Database(url)
     try:
         async with database.write() as connection:
+            found = await current(connection)
             await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+    except CommandError as error:
+        raise ConfigError(
+            f"the database has schema {found or '(none)'}, from which this version cannot get to {HEAD}: {error}",
+            hint="a newer version has migrated it: run that one, or restore the backup from before",
+        ) from None
     finally:
         await database.close()
     return HEAD

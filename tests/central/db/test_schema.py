@@ -6,11 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import schema
 from central.db.database import Database
+from shared.errors import ConfigError
 
 PUBLISHED: dict[str, str] = {}
 """sha256 of each migration that a release has carried: from then on it never changes."""
@@ -94,3 +96,16 @@ def test_published_migrations_never_change() -> None:
     folder = Path(schema.__file__).parent / "migrations" / "versions"
     found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*.py")}
     assert PUBLISHED.items() <= found.items()
+
+
+async def test_schema_of_a_later_version_is_refused_in_words(database_url: str) -> None:
+    """Going back to an older build is told with both schemas, and nothing is changed."""
+    await schema.migrate(database_url)
+    database = Database(database_url)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match="schema 9999"):
+        await schema.migrate(database_url)
+    async with database.read() as connection:
+        assert await schema.current(connection) == "9999"
+    await database.close()
