@@ -1,7 +1,8 @@
 """Settings of the centre: environment over TOML file over defaults, checked once at the start.
 
 Every setting is one line here: code, `config check` and the reference page come from it. The environment names are
-`COUNTERFLOW_CENTRAL_` and the setting's name in capitals; the file holds the same names in lower case.
+`COUNTERFLOW_CENTRAL_` and the setting's name in capitals, an empty one counting as unset; the file holds the same
+names in lower case.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         path = Path(environ[CONFIG_FILE_VARIABLE])
     values = _from_file(path) if path else {}
     for name in Config.model_fields:
-        if (text := environ.get(ENV_PREFIX + name.upper())) is not None:
+        if text := environ.get(ENV_PREFIX + name.upper()):
             values[name] = text
     try:
         return Config.model_validate(values)

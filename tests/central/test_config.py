@@ -25,6 +25,15 @@ def test_file_is_named_by_the_environment(tmp_path: Path) -> None:
     assert load(None, {"COUNTERFLOW_CENTRAL_CONFIG": str(file)}).port == 9000
 
 
+def test_empty_variable_is_no_setting(tmp_path: Path) -> None:
+    """A line `COUNTERFLOW_CENTRAL_PORT=` of a unit file says nothing: the file counts, or the default."""
+    file = tmp_path / "central.toml"
+    file.write_text("port = 9000\n")
+    empty = {"COUNTERFLOW_CENTRAL_PORT": "", "COUNTERFLOW_CENTRAL_TLS_CERT": ""}
+    config = load(file, empty)
+    assert (config.port, config.tls_cert) == (9000, None)
+
+
 def test_default_database_lies_in_the_data_folder(tmp_path: Path) -> None:
     """Without a database URL the centre uses SQLite beside its other files."""
     assert Config(data_dir=tmp_path).url == f"sqlite+aiosqlite:///{tmp_path / 'central.db'}"
