@@ -72,7 +72,10 @@ def totals(
     context: typer.Context,
     station: Annotated[str | None, typer.Option(help="Only this one.", show_default=False)] = None,
     first: Annotated[str | None, typer.Option("--from", help="Business date; default: a week ago.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Business date; default: today.")] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--to", help="Business date; default: tomorrow (stores may be ahead of UTC)."),
+    ] = None,
     integration: Annotated[
         str | None, typer.Option(help="Also what was delivered to this system.", show_default=False)
     ] = None,

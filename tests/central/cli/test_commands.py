@@ -269,3 +269,8 @@ def test_every_command_has_its_help() -> None:
     for group in ([], ["stations"], ["parked"], ["integrations"], ["stations", "import"]):
         said = run(*group, "--help")
         assert (said.code, "Usage" in said.out) == (0, True)
+
+
+def test_help_of_totals_tells_the_days_that_are_compared() -> None:
+    """Stores may be ahead of UTC, so the last day is tomorrow."""
+    assert "default: tomorrow" in " ".join(run("totals", "--help").out.replace("│", " ").split())
