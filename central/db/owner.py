@@ -26,10 +26,11 @@ def owned(database_url: str) -> Iterator[None]:
         Busy: another process owns it; the message names it.
         ConfigError: the lock file cannot be written.
     """
-    path = _lock_path(database_url)
-    if path is None:
+    database = _database_file(database_url)
+    if database is None:
         yield
         return
+    path = database.with_name(database.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="ascii")
@@ -40,7 +41,7 @@ def owned(database_url: str) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise Busy(
-                f"process {holder} works on the database of {path} already",
+                f"process {holder} works on the database {database} already",
                 hint="stop it first; several nodes need PostgreSQL",
             )
         file.seek(0)
@@ -50,11 +51,11 @@ def owned(database_url: str) -> Iterator[None]:
         yield
 
 
-def _lock_path(database_url: str) -> Path | None:
+def _database_file(database_url: str) -> Path | None:
     url = make_url(database_url)
     if not url.drivername.startswith("sqlite") or not url.database or url.database == ":memory:":
         return None
-    return Path(url.database + ".lock")
+    return Path(url.database)
 
 
 if sys.platform == "win32":

@@ -240,10 +240,11 @@ def test_local_commands_keep_off_a_database_in_use(tmp_path: Path) -> None:
     from central.db.owner import owned
 
     run("init")
-    with owned(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'central.db'}"):
+    database = tmp_path / "data" / "central.db"
+    with owned(f"sqlite+aiosqlite:///{database}"):
         for words in (("init",), ("migrate",), ("after-restore", "--yes")):
             said = run(*words)
-            assert (said.code, "works on the database" in said.err) == (75, True), words
+            assert (said.code, f"works on the database {database} already" in said.err) == (75, True), words
         assert run("backup", str(tmp_path / "one.db")).code == 0
     assert run("backup", str(tmp_path / "one.db")).code == 1
     assert run("backup").code == 1
