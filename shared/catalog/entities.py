@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from shared.documents.fields import BasisPoints, Code, CurrencyCode, Minor, Name, Quantity, Record, Text, Time
+
+GivenName = Annotated[str, Field(min_length=1, max_length=500)]
+"""A name that a till shows: a row that must have one may not leave it empty."""
 
 
 class Variant(Record):
@@ -37,7 +40,7 @@ class Product(Record):
     """An item of sale. `measured` is the short code that scales print for it."""
 
     code: Code
-    name: Name
+    name: GivenName
     short_name: Name = ""
     group: Code | None = None
     unit: Code | None = None
@@ -55,7 +58,7 @@ class Product(Record):
 
 class ProductGroup(Record):
     code: Code
-    name: Name
+    name: GivenName
     parent: Code | None = None
 
 
@@ -86,13 +89,13 @@ class Balance(Record):
 
 class Warehouse(Record):
     code: Code
-    name: Name
+    name: GivenName
     store: Code | None = None
 
 
 class Customer(Record):
     code: Code
-    name: Name
+    name: GivenName
     tax_id: Code | None = None
     phone: Code | None = None
     email: Name | None = None
@@ -103,14 +106,14 @@ class Customer(Record):
 
 class Seller(Record):
     code: Code
-    name: Name
+    name: GivenName
     store: Code | None = None
     active: bool = True
 
 
 class PaymentType(Record):
     code: Code
-    name: Name
+    name: GivenName
     kind: Literal["cash", "card", "pix", "voucher", "credit", "other"] = "other"
     change: bool = False
     offline: bool = True
@@ -119,7 +122,7 @@ class PaymentType(Record):
 
 class PaymentCondition(Record):
     code: Code
-    name: Name
+    name: GivenName
     instalments: int = Field(1, ge=1, le=100)
     due_days: list[int] = Field(default_factory=list, max_length=100)
     surcharge_bp: int = Field(0, ge=-10_000, le=100_000)
@@ -127,25 +130,25 @@ class PaymentCondition(Record):
 
 class FinancialReason(Record):
     code: Code
-    name: Name
+    name: GivenName
     direction: Literal["in", "out"]
 
 
 class TaxRate(Record):
     code: Code
-    name: Name
+    name: GivenName
     rate_bp: BasisPoints
 
 
 class Currency(Record):
     code: CurrencyCode
-    name: Name
+    name: GivenName
     exponent: int = Field(2, ge=0, le=4)
 
 
 class Unit(Record):
     code: Code
-    name: Name
+    name: GivenName
     decimals: int = Field(0, ge=0, le=6)
 
 
@@ -153,7 +156,7 @@ class Promotion(Record):
     """A promotion as data; `rules` is what the till's engine reads."""
 
     code: Code
-    name: Name
+    name: GivenName
     valid_from: Time | None = None
     valid_until: Time | None = None
     priority: int = 0
@@ -165,7 +168,7 @@ class DictionaryEntry(Record):
 
     dictionary: Code
     code: Code
-    name: Name
+    name: GivenName
     data: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ import pytest
 from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from shared import codes, ids
 from shared.backoff import full_jitter, next_delay
@@ -226,3 +227,15 @@ def test_backoff_stays_within_its_bounds(attempt: int, seed: int) -> None:
     """Never above the cap, never before Retry-After."""
     assert 0 <= full_jitter(attempt, random.Random(seed), 1, 60) <= min(60, 2 ** (attempt - 1))
     assert next_delay(attempt, random.Random(seed), 7.0) >= 7.0
+
+
+@pytest.mark.parametrize(
+    "entity", [name for name, one in ENTITIES.items() if "name" in one.model.model_fields]
+)
+def test_a_name_that_is_required_is_not_empty(entity: str) -> None:
+    """A till shows it: a row without one is refused where it comes in."""
+    model = ENTITIES[entity].model
+    known = {"code": "EUR", "dictionary": "d", "direction": "in", "rate_bp": 0}
+    model.model_validate({**known, "name": "n"})
+    with pytest.raises(ValidationError, match="name"):
+        model.model_validate({**known, "name": ""})
