@@ -87,65 +87,84 @@ def rows_of(station_no: int, doc_no: int, header: dict[str, Any], payload: Any) 
         raise Unfit(f"missing field header.{error.args[0]}") from None
     except (TypeError, ValueError) as error:
         raise Unfit("header: a field has the wrong type", f"header: {error}") from None
-    return builder(station_no, doc_no, head, payload)
+    rows = builder(station_no, doc_no, head, payload)
+    types = tuple(map(type, chain.from_iterable((rows.document, *rows.lines, *rows.payments))))
+    if types not in _right:
+        _check_types(rows)
+        if len(_right) >= _RIGHT_MAX:
+            _right.clear()
+        _right.add(types)
+    if builder is _receipt:
+        _check_sums(rows, payload)
+    return rows
 
 
 _Head = tuple[str, str, str, int, int]
 
-_STR, _INT, _NONE = str, int, type(None)
-_LINE_TYPES: set[tuple[type, ...]] = set()
-_LINE_FIELDS = (
-    ("n", (int,)),
-    ("product", (str,)),
-    ("variant", (str, _NONE)),
-    ("pack", (str, _NONE)),
-    ("quantity", (int,)),
-    ("price_minor", (int,)),
-    ("discount_minor", (int,)),
-    ("taxes.amount_minor", (int,)),
-    ("amount_minor", (int,)),
-    ("seller", (str, _NONE)),
-    ("reason.kind", (str, _NONE)),
-)
-_PAYMENT_TYPES: set[tuple[type, ...]] = set()
-_PAYMENT_FIELDS = (("n", (int,)), ("type", (str,)), ("amount_minor", (int,)), ("reference", (str, _NONE)))
-_DOCUMENT_TYPES: set[tuple[type, ...]] = set()
+_TEXT, _INT, _MAYBE = (str,), (int,), (str, type(None))
 _DOCUMENT_FIELDS = (
-    ("kind", (str,)),
-    ("header.business_date", (str,)),
-    ("header.number", (str,)),
-    ("header.time", (int,)),
-    ("header.offset_ms", (int,)),
-    ("shift", (str, _NONE)),
-    ("cashier", (str, _NONE)),
-    ("customer", (str, _NONE)),
-    ("currency", (str, _NONE)),
-    ("total_minor", (int,)),
-    ("tax_minor", (int,)),
-    ("discount_minor", (int,)),
+    ("kind", _TEXT),
+    ("header.business_date", _TEXT),
+    ("header.number", _TEXT),
+    ("header.time", _INT),
+    ("header.offset_ms", _INT),
+    ("shift", _MAYBE),
+    ("cashier", _MAYBE),
+    ("customer", _MAYBE),
+    ("currency", _MAYBE),
+    ("total_minor", _INT),
+    ("tax_minor", _INT),
+    ("discount_minor", _INT),
 )
-_SIGNATURES_MAX = 4_096
+_LINE_FIELDS = (
+    ("n", _INT),
+    ("product", _TEXT),
+    ("variant", _MAYBE),
+    ("pack", _MAYBE),
+    ("quantity", _INT),
+    ("price_minor", _INT),
+    ("discount_minor", _INT),
+    ("taxes.amount_minor", _INT),
+    ("amount_minor", _INT),
+    ("seller", _MAYBE),
+    ("reason.kind", _MAYBE),
+)
+_PAYMENT_FIELDS = (("n", _INT), ("type", _TEXT), ("amount_minor", _INT), ("reference", _MAYBE))
+
+_right: set[tuple[type, ...]] = set()
+"""Types of whole documents, value by value, that were found right: looked at once, known from then on."""
+_RIGHT_MAX = 4_096
 
 
-def _check(
-    rows: Sequence[tuple[Any, ...]],
-    seen: set[tuple[type, ...]],
-    fields: Sequence[tuple[str, tuple[type, ...]]],
-    where: str,
-) -> None:
-    """Types of the values of some rows; combinations that were right once are not looked at again."""
-    types = tuple(map(type, chain.from_iterable(rows)))
-    if types in seen:
-        return
-    for at, row in enumerate(rows):
-        for (name, allowed), value in zip(fields, row[2:], strict=True):
-            if type(value) not in allowed:
-                what = "missing field" if value is None else "wrong type in field"
-                raise Unfit(
-                    f"{what} {where}{name}", f"{what} {where.replace('[]', f'[{at}]')}{name}: {value!r:.100}"
-                )
-    if len(seen) < _SIGNATURES_MAX:
-        seen.add(types)
+def _check_types(rows: Rows) -> None:
+    parts: tuple[tuple[str, Sequence[tuple[Any, ...]], Sequence[tuple[str, tuple[type, ...]]]], ...] = (
+        ("", [rows.document], _DOCUMENT_FIELDS),
+        ("lines[].", rows.lines, _LINE_FIELDS),
+        ("payments[].", rows.payments, _PAYMENT_FIELDS),
+    )
+    for where, part, fields in parts:
+        for at, row in enumerate(part):
+            for (name, allowed), value in zip(fields, row[2:], strict=True):
+                if type(value) not in allowed:
+                    what = "missing field" if value is None else "wrong type in field"
+                    place = where.replace("[]", f"[{at}]")
+                    raise Unfit(f"{what} {where}{name}", f"{what} {place}{name}: {value!r:.100}")
+
+
+def _check_sums(rows: Rows, payload: dict[str, Any]) -> None:
+    total_minor, rounding_minor = rows.document[11], payload.get("rounding_minor", 0)
+    if type(rounding_minor) is not int:
+        raise Unfit(
+            "wrong type in field rounding_minor",
+            f"wrong type in field rounding_minor: {rounding_minor!r:.100}",
+        )
+    sold = sum([row[10] for row in rows.lines]) + rounding_minor
+    paid = sum([row[4] for row in rows.payments])
+    if sold != total_minor or paid != total_minor:
+        raise Unfit(
+            "the sums do not agree",
+            f"total_minor is {total_minor}, the lines with rounding sum to {sold}, the payments to {paid}",
+        )
 
 
 _micro = lru_cache(maxsize=8_192)(to_micro)
@@ -159,29 +178,21 @@ def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any])
         raise Unfit(f"missing field {name}", f"missing field {name}: {get(name)!r:.100}")
     line_rows = _lines(station_no, doc_no, lines, get("seller"))
     payment_rows = _payments(station_no, doc_no, payments)
-    total_minor = get("total_minor")
     document = _document(
-        station_no, doc_no, head, payload, total_minor, get("tax_minor", 0), get("discount_minor", 0)
+        station_no,
+        doc_no,
+        head,
+        payload,
+        get("total_minor"),
+        get("tax_minor", 0),
+        get("discount_minor", 0),
     )
-    rounding_minor = get("rounding_minor", 0)
-    if type(rounding_minor) is not int:
-        raise Unfit(
-            "wrong type in field rounding_minor",
-            f"wrong type in field rounding_minor: {rounding_minor!r:.100}",
-        )
-    sold = sum([row[10] for row in line_rows]) + rounding_minor
-    paid = sum([row[4] for row in payment_rows])
-    if sold != total_minor or paid != total_minor:
-        raise Unfit(
-            "the sums do not agree",
-            f"total_minor is {total_minor}, the lines with rounding sum to {sold}, the payments to {paid}",
-        )
     return Rows(document, line_rows, payment_rows)
 
 
 def _lines(station_no: int, doc_no: int, lines: list[Any], seller: str | None) -> list[LineRow]:
     try:
-        rows = [
+        return [
             (
                 station_no,
                 doc_no,
@@ -201,8 +212,6 @@ def _lines(station_no: int, doc_no: int, lines: list[Any], seller: str | None) -
         ]
     except (KeyError, AttributeError, TypeError, BadInput):
         raise _unfit_line(lines) from None
-    _check(rows, _LINE_TYPES, _LINE_FIELDS, "lines[].")
-    return rows
 
 
 def _unfit_line(lines: list[Any]) -> Unfit:
@@ -222,7 +231,7 @@ def _unfit_line(lines: list[Any]) -> Unfit:
 
 def _payments(station_no: int, doc_no: int, payments: list[Any]) -> list[PaymentRow]:
     try:
-        rows = [
+        return [
             (
                 station_no,
                 doc_no,
@@ -237,8 +246,6 @@ def _payments(station_no: int, doc_no: int, payments: list[Any]) -> list[Payment
         raise Unfit(f"missing field payments[].{error.args[0]}") from None
     except (AttributeError, TypeError):
         raise Unfit("wrong type in payments[]") from None
-    _check(rows, _PAYMENT_TYPES, _PAYMENT_FIELDS, "payments[].")
-    return rows
 
 
 def _document(
@@ -246,9 +253,7 @@ def _document(
 ) -> DocumentRow:
     get = payload.get
     own = (get("shift"), get("cashier"), get("customer"), get("currency"), total, tax, discount)
-    row = (station_no, doc_no, *head, *own)
-    _check((row,), _DOCUMENT_TYPES, _DOCUMENT_FIELDS, "")
-    return row
+    return (station_no, doc_no, *head, *own)
 
 
 def _cash_movement(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
