@@ -334,7 +334,7 @@ class Node(Host):
 
     def apply_worker(self) -> Work:
         while True:
-            yield Sleep(self.world.rng.randint(300, 900))
+            yield Sleep(self.world.rng.randint(700, 1_800))
             store = self.centre.store
             ready = [no for no, ref in store.waiting.items() if store.applied(ref)]
             yield Lock("apply")
@@ -384,7 +384,7 @@ class Node(Host):
 
     def delivery_worker(self) -> Work:
         while True:
-            yield Sleep(self.world.rng.randint(300, 900))
+            yield Sleep(self.world.rng.randint(700, 1_800))
             store, now = self.centre.store, self.world.now
             ready = [
                 no

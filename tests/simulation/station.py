@@ -173,7 +173,7 @@ class Till(Host):
                 cursors = yield from self.open_session(disk, station, key, drain)
                 opened = world.now
                 if cursors is None:
-                    yield Sleep(world.rng.randint(500, 3_000))
+                    yield Sleep(world.rng.randint(1_000, 5_000))
             elif isinstance(step, plan.Fold):
                 yield Point("fold.before_commit")
                 self.fold(disk, code, step)
@@ -186,7 +186,7 @@ class Till(Host):
                     yield Sleep(world.rng.randint(100, 2_000))
                 self.purge(disk, code)
             else:
-                yield Sleep(world.rng.randint(300, 1_500))
+                yield Sleep(world.rng.randint(600, 2_500))
 
     def open_session(self, disk: Disk, station: int, key: str, drain: bool) -> Work:
         nonce = yield Call("hello", None)
@@ -301,7 +301,7 @@ class Till(Host):
                     have = self.disk.catalog[name]
                     self.disk.catalog[name] = replace(have, state=replace(have.state, rank=rank))
             else:
-                yield Sleep(world.rng.randint(500, 3_000))
+                yield Sleep(world.rng.randint(1_000, 5_000))
 
     def load_changes(self, step: catalog_plan.LoadChanges) -> Work:
         offer, name = step.offer, step.offer.scope
