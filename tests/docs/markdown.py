@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PROGRAMS = ("counterflow-central", "counterflow-agent")
 
-_FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,})(?P<language>.*)$")
+_FENCE = re.compile(r"^\s*(?P<mark>`{3,}|~{3,})(?P<language>.*)$")
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _CODE = re.compile(r"`(?P<text>[^`]+)`")
 _PLACE = re.compile(r"`(?P<path>[\w./-]+\.py):(?P<name>[A-Za-z_][\w.]*)`")
