@@ -90,6 +90,15 @@ def commands(file: Path) -> Iterator[tuple[Line, list[str]]]:
                     yield line, words
 
 
+def run_lines(file: Path) -> Iterator[list[str]]:
+    """What follows `python3 run.py` wherever it stands as code."""
+    for line in lines(file):
+        codes = [line.text] if line.fence else [found["text"] for found in _CODE.finditer(line.text)]
+        for words in map(_words, codes):
+            if words[:2] == ["python3", "run.py"]:
+                yield words[2:]
+
+
 def _words(text: str) -> list[str]:
     try:
         words = shlex.split(text, comments=True)

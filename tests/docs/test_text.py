@@ -11,9 +11,10 @@ from urllib.parse import unquote
 import pytest
 from typer._click.exceptions import UsageError
 
+import run
 from edge_agent.cli import run_options
 from tests.docs.commands_pages import program
-from tests.docs.markdown import FILES, ROOT, anchor, commands, files_named, headings, links, places
+from tests.docs.markdown import FILES, ROOT, anchor, commands, files_named, headings, links, places, run_lines
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 
@@ -45,6 +46,13 @@ def test_commands_are_ones_that_exist(file: Path) -> None:
             why = error.format_message() if isinstance(error, UsageError) else error
             wrong.append(f"{line.where}: {' '.join(words)}: {why}")
     assert not wrong
+
+
+@by_file
+def test_lines_for_run_py_are_taken_by_it(file: Path) -> None:
+    """`python3 run.py ...` in a fenced block, or in a sentence, is a verb with options that it has."""
+    for words in run_lines(file):
+        assert run.parse(words).verb in ("setup", "demo", "test", "bench")
 
 
 @by_file
