@@ -42,7 +42,7 @@ from edge_agent.sync.report import ReportLine
 from edge_agent.sync.sessions import SessionHolder
 from edge_agent.sync.upload import UploadLine
 from shared.clock import Clock, SystemClock
-from shared.errors import Busy
+from shared.errors import Busy, CannotStore
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +235,11 @@ async def listening(agent: Agent) -> AsyncIterator[int]:
                 hint="set local_port to another one for this instance, or to 0 for any",
             ) from None
         port = int(runner.addresses[0][1])
-        write_durably(port_file, f"{port}\n".encode())
+        try:
+            write_durably(port_file, f"{port}\n".encode())
+        except CannotStore as error:
+            # A full disk: sales are refused one by one until there is room, and then taken again without anybody's help.
+            log.error("port_file_not_written", extra={"why": str(error)})
         yield port
     finally:
         port_file.unlink(missing_ok=True)

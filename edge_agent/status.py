@@ -13,6 +13,7 @@ from edge_agent.identity import Identity
 from edge_agent.sync.contact import Contact
 from edge_agent.sync.download import DownloadLine
 from shared.clock import Clock, rfc3339
+from shared.errors import Unavailable
 
 
 class StationStatus:
@@ -92,22 +93,28 @@ class StationStatus:
                 }
                 for epoch in await self._journal.epochs()
             ],
-            "scopes": [
-                {
-                    "scope": name,
-                    "gen": scope.gen,
-                    "seq": scope.seq,
-                    "count": scope.count,
-                    "digest": scope.digest,
-                    "rank": scope.rank,
-                }
-                for name, scope in sorted(
-                    (await self._catalog.scopes()).items(), key=lambda item: item[1].rank
-                )
-            ],
+            "scopes": await self._scopes(),
             "draining": self._draining,
             "alarms": health.alarms(facts),
         }
+
+    async def _scopes(self) -> list[dict[str, Any]]:
+        """What the catalog has of each scope, the widest precedence first."""
+        try:
+            scopes = await self._catalog.scopes()
+        except Unavailable:
+            return []  # catalog.db was lost a moment ago; the rest of the page is as true as before
+        return [
+            {
+                "scope": name,
+                "gen": scope.gen,
+                "seq": scope.seq,
+                "count": scope.count,
+                "digest": scope.digest,
+                "rank": scope.rank,
+            }
+            for name, scope in sorted(scopes.items(), key=lambda item: item[1].rank)
+        ]
 
     def readiness(self) -> tuple[bool, list[str]]:
         """`GET /readyz`: whether the till may sell, and why not."""

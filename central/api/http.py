@@ -254,6 +254,9 @@ async def _received(content: StreamReader, body_max: int) -> bytes:
                 if size > body_max:
                     raise _too_long(body_max)
                 parts.append(part)
+    except ConnectionError:
+        # Nobody is there to hear it; a line that broke is no error of this server.
+        raise BadInput("the connection broke before the body was whole") from None
     except TimeoutError:
         raise Unavailable(
             f"the body did not arrive within {BODY_TIMEOUT_S} seconds", code="too-slow"

@@ -168,13 +168,20 @@ async def new_epoch(
     return EpochRow(row[0], 0, genesis, 0, genesis, 0)
 
 
-async def set_parent(transaction: Transaction, epoch_no: int, parent: tuple[bytes, int, bytes]) -> None:
-    """Note which epoch this one says to follow."""
+async def set_parent(
+    transaction: Transaction, station_no: int, epoch_no: int, parent: tuple[bytes, int, bytes]
+) -> bytes | None:
+    """Note which epoch this one says to follow; return one that followed it before, if there is any."""
     if transaction.is_sqlite:
-        statement = "UPDATE epochs SET parent = ?, parent_last = ?, parent_head = ? WHERE epoch_no = ?"
+        update = "UPDATE epochs SET parent = ?, parent_last = ?, parent_head = ? WHERE epoch_no = ?"
+        others = "SELECT epoch FROM epochs WHERE station_no = ? AND parent = ? AND epoch_no <> ? LIMIT 1"
     else:
-        statement = "UPDATE epochs SET parent = $1, parent_last = $2, parent_head = $3 WHERE epoch_no = $4"
-    await transaction.script([(statement, (*parent, epoch_no))])
+        update = "UPDATE epochs SET parent = $1, parent_last = $2, parent_head = $3 WHERE epoch_no = $4"
+        others = "SELECT epoch FROM epochs WHERE station_no = $1 AND parent = $2 AND epoch_no <> $3 LIMIT 1"
+    _, found = await transaction.script(
+        [(update, (*parent, epoch_no)), (others, (station_no, parent[0], epoch_no))]
+    )
+    return bytes(found[0][0]) if found else None
 
 
 async def first_doc_no(transaction: Transaction) -> int:

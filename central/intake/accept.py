@@ -249,8 +249,8 @@ class JournalIntake:
                 transaction, session.station_no, batch.epoch, batch.genesis, facts.now_ms
             )
         if epoch.last == 0 and batch.parent is not None:
-            await rows.set_parent(transaction, epoch.epoch_no, batch.parent)
-            group.notes += _parent_notes(push, facts)
+            sibling = await rows.set_parent(transaction, session.station_no, epoch.epoch_no, batch.parent)
+            group.notes += _parent_notes(push, facts, sibling)
         last, head = epoch.last, epoch.head
         if decision.skip < len(batch.documents):
             _add_documents(
@@ -326,15 +326,18 @@ def _refusal(name: str, session: Session, seen: EpochFacts) -> CounterflowError:
     return Conflict(what, code=name, last=seen.last, head=seen.head.hex())
 
 
-def _parent_notes(push: _Push, facts: rows.Facts) -> list[tuple[str, str, str]]:
-    """A parent behind what the centre holds of it: the disk was restored or copied. An alert, nothing else."""
+def _parent_notes(push: _Push, facts: rows.Facts, sibling: bytes | None) -> list[tuple[str, str, str]]:
+    """A parent behind what the centre holds: the disk was restored or copied. An alert, nothing else."""
     assert push.batch.parent is not None
     parent, parent_last, _ = push.batch.parent
     known = facts.epochs.get((push.session.station_no, parent))
-    if known is None or known.last <= parent_last:
+    if known is not None and known.last > parent_last:
+        gone_on = f"that one is here up to {known.last}"
+    elif sibling is not None:
+        gone_on = f"epoch {sibling.hex()} followed it already"
+    else:
         return []
-    epoch = push.batch.epoch.hex()
-    detail = f"epoch {epoch} follows {parent.hex()} at {parent_last}, but that one is here up to {known.last}"
+    detail = f"epoch {push.batch.epoch.hex()} follows {parent.hex()} at {parent_last}, but {gone_on}"
     logger.warning("disk_restored_or_copied", extra={"station": push.session.code, "detail": detail})
     return [(f"station {push.session.code}", "disk restored or copied", detail)]
 

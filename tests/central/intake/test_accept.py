@@ -205,19 +205,19 @@ async def test_history_gives_back_the_exact_bytes(
 
 
 async def test_parent_behind_what_is_here_is_noted(database_url: str, tmp_path: Path) -> None:
-    """A restored disk names a parent that the centre has further on: an alert, and nothing else."""
+    """A restored disk names a parent that the centre has further on, or that went on elsewhere: an alert only."""
     async with open_centre(database_url, tmp_path) as centre:
         station = await enrolled(centre)
         await station.push(centre, [sale(1), sale(2)])
         parent, head = station.epoch, station.head
-        for epoch, parent_last in ((b"\x02" * 16, 2), (b"\x03" * 16, 1)):
+        for epoch, parent_last in ((b"\x02" * 16, 2), (b"\x03" * 16, 1), (b"\x04" * 16, 2)):
             station.new_epoch(epoch)
             envelope, lines = station.batch([sale(int(epoch[0]) + 1)])
             envelope["parent"] = (parent.hex(), parent_last, head.hex())
             await centre.intake.push(centre.session(station.token), envelope, lines)
-        assert await count(centre, "audit", "what = 'disk restored or copied'") == 1
-        assert await count(centre, "epochs", "parent IS NOT NULL") == 2
-        assert await stored(centre) == rows_of(4)
+        assert await count(centre, "audit", "what = 'disk restored or copied'") == 2
+        assert await count(centre, "epochs", "parent IS NOT NULL") == 3
+        assert await stored(centre) == rows_of(5)
 
 
 async def test_many_stations_share_a_transaction_and_keep_their_chains(
