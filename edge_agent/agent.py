@@ -238,7 +238,7 @@ async def listening(agent: Agent) -> AsyncIterator[int]:
         try:
             write_durably(port_file, f"{port}\n".encode())
         except CannotStore as error:
-            # A full disk: sales are refused one by one until there is room, and then taken again without anybody's help.
+            # A full disk: each sale is refused until there is room, and then taken again without anybody's help.
             log.error("port_file_not_written", extra={"why": str(error)})
         yield port
     finally:

@@ -69,17 +69,13 @@ class Catalog:
     async def open(cls, path: Path) -> Catalog:
         """Open catalog.db, or begin it where there is none that can be used.
 
-        Raises:
-            CannotStore: the disk does not take it.
+        A disk that does not take it stops no sale: the catalog is opened by `renew` once it does.
         """
         catalog = cls(path)
         try:
-            await catalog._connect()
-        except (DamagedData, _OtherSchema) as error:
-            await catalog._begin_anew(str(error))
-        except BaseException:
-            await catalog._disconnect()
-            raise
+            await catalog._open()
+        except CannotStore as error:
+            log.error("catalog_not_opened", extra={"path": str(path), "why": str(error)})
         return catalog
 
     async def close(self) -> None:
@@ -203,11 +199,18 @@ class Catalog:
         return (now.st_dev, now.st_ino) != self._file
 
     async def renew(self) -> bool:
-        """Begin anew if the file is gone; whether that was so."""
+        """Open it if it is not, begin anew if the file is gone; whether any was so.
+
+        Raises:
+            CannotStore: the disk does not take it.
+        """
         if not self.is_gone():
             return False
         async with self._lock:
-            await self._begin_anew("the file was deleted or replaced")
+            if self._file is None:
+                await self._open()
+            else:
+                await self._begin_anew("the file was deleted or replaced")
         return True
 
     async def _change(self, work: Callable[..., T], *args: Any) -> T:
@@ -215,7 +218,7 @@ class Catalog:
 
     async def _write(self, work: Callable[..., T], *args: Any) -> T:
         async with self._lock:
-            if self.is_gone():
+            if self._file is not None and self.is_gone():
                 await self._begin_anew("the file was deleted or replaced")
                 raise CatalogLost(f"{self.path.name} was deleted; it is fetched anew")
             try:
@@ -232,11 +235,24 @@ class Catalog:
         try:
             await asyncio.to_thread(_delete, self.path)
             await self._connect()
+        except CannotStore:
+            await self._disconnect()
+            raise
         except OSError as error:
             raise CannotStore(
                 f"{self.path} cannot be begun anew: {error}", hint="look at the disk and its rights"
             ) from error
         self.on_lost()
+
+    async def _open(self) -> None:
+        """Connect to the file as it is, or begin anew if it cannot be used."""
+        try:
+            await self._connect()
+        except (DamagedData, _OtherSchema) as error:
+            await self._begin_anew(str(error))
+        except BaseException:
+            await self._disconnect()
+            raise
 
     async def _connect(self) -> None:
         if await asyncio.to_thread(_size_of, self.path) == 0:

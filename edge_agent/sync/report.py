@@ -15,6 +15,7 @@ from edge_agent.sync.client import CentreClient
 from edge_agent.sync.contact import Contact
 from edge_agent.sync.sessions import SessionHolder
 from shared.clock import Clock, rfc3339
+from shared.errors import Unavailable
 from shared.protocol.messages import Report, ScopeReport
 
 DAY_TOTALS_DAYS = 14
@@ -65,9 +66,13 @@ class ReportLine:
         # Totals before the backlog: a sale in between then shows as unsent, never as sold and missing at the centre.
         totals = await self._journal.day_totals(rfc3339(now_ms - DAY_TOTALS_DAYS * _DAY_MS)[:10])
         facts = await self._facts()
+        try:
+            have = await self._catalog.scopes()
+        except Unavailable:
+            have = {}  # it is being opened anew, or the disk is full: HQ must hear of that
         scopes = [
             ScopeReport(scope=scope, gen=local.gen, seq=local.seq, count=local.count, digest=local.digest)
-            for scope, local in sorted((await self._catalog.scopes()).items())
+            for scope, local in sorted(have.items())
         ]
         return Report(
             scopes=scopes,

@@ -15,7 +15,7 @@ from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.lookup import search_expression
 from shared.catalog.changes import Change
 from shared.digest import Digest
-from shared.errors import CannotStore, DamagedData
+from shared.errors import CannotStore, DamagedData, Unavailable
 from tests.support.catalog_builder import ScopeLog, drop, price, product, put
 
 
@@ -262,6 +262,25 @@ async def test_scope_is_not_seen_before_all_its_pages_are_there(tmp_path: Path) 
     await catalog.close()
 
 
+async def test_catalog_that_the_disk_does_not_take_is_opened_once_it_does(tmp_path: Path) -> None:
+    """Nobody who sells has to wait for it: look-ups are told to come again, and `renew` tries anew."""
+    path = tmp_path / "catalog.db"
+    path.mkdir()  # as good as a full disk: it cannot be opened
+    catalog = await Catalog.open(path)
+    with pytest.raises(Unavailable):
+        await catalog.scopes()
+    with pytest.raises(CannotStore):
+        await catalog.renew()
+    path.rmdir()
+    assert await catalog.renew()
+    assert not await catalog.renew()
+    log = ScopeLog("base")
+    log.publish(SHOP)
+    await follow(catalog, log)
+    assert (await catalog.scopes())["base"].digest == log.digest.hex
+    await catalog.close()
+
+
 async def test_build_of_another_generation_is_given_up(catalog: Catalog) -> None:
     """Nothing of an older generation gets into the new one."""
     log = ScopeLog("base")
@@ -449,5 +468,6 @@ async def test_row_changed_by_hand_is_found_by_counting_anew(catalog: Catalog) -
 
 async def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """What cannot be stored is said, with what to look at."""
-    with pytest.raises(CannotStore):
-        await Catalog.open(tmp_path / "missing" / "catalog.db")
+    catalog = await Catalog.open(tmp_path / "missing" / "catalog.db")
+    with pytest.raises(CannotStore, match="missing"):
+        await catalog.renew()
