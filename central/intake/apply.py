@@ -31,8 +31,8 @@ READY_MAX = 20_000
 TICK_S = 1.0
 RETRY_S = 2.0
 TELL_EVERY_MS = 500
-SMALL_BATCH = 100
-GATHER_MS = 50
+SMALL_BATCH = 500
+GATHER_MS = 100
 """The least time between two batches that are both small."""
 WAITING_PER_TICK = 5_000
 
