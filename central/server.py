@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 import signal
@@ -42,6 +41,7 @@ from central.registry.enrolment import Enrolment
 from central.registry.secrets import SECRET_BYTES, Session
 from central.registry.sessions import Sessions
 from central.registry.stores import Registry
+from central.tuning import tune
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 
@@ -178,7 +178,7 @@ async def serve(config: Config) -> None:
         RuntimeError: a background service ended; nothing should go on without it.
     """
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    _tune_garbage_collection()
+    tune()
     with owned(config.url):
         await _check_schema(config)
         centre = await Centre.open(config)
@@ -196,13 +196,6 @@ async def serve(config: Config) -> None:
                     await runner.cleanup()
         finally:
             await centre.close()
-
-
-def _tune_garbage_collection() -> None:
-    # A push of 500 sales makes some 50,000 objects that die by reference count; looking through them costs 5 %.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 async def _check_schema(config: Config) -> None:
