@@ -1,15 +1,13 @@
-"""One SQLite connection and the one thread that works on it.
+"""One SQLite connection and the one thread that may touch it.
 
 Work is sent to the thread as whole functions, so that a transaction is never spread over two turns of the event
-loop and costs one hop. `now` saves the hop for work that is quicker than it. Whoever works holds the turn, so there
-is one at a time. The connection is in autocommit: a function that writes says BEGIN and COMMIT itself.
+loop and costs one hop. The connection is in autocommit: a function that writes says BEGIN and COMMIT itself.
 """
 
 from __future__ import annotations
 
 import functools
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +35,6 @@ class OwnedConnection:
         self._aio = connection
         self._raw: sqlite3.Connection = connection._conn
         self.path = path
-        self._turn = threading.Lock()
 
     @classmethod
     async def open(cls, path: Path, *, read_only: bool = False) -> OwnedConnection:
@@ -59,7 +56,6 @@ class OwnedConnection:
                 uri=True,
                 isolation_level=None,
                 timeout=BUSY_TIMEOUT_S,
-                check_same_thread=False,
             )
         owned = cls(aio, path)
         try:
@@ -72,25 +68,12 @@ class OwnedConnection:
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the thread and return what it returns; errors of SQLite come out as ours."""
         with stated(self.path):
-            result: T = await self._aio._execute(self._in_turn, work)  # type: ignore[no-untyped-call]
+            result: T = await self._aio._execute(work, self._raw)  # type: ignore[no-untyped-call]
         return result
 
     def post(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Run *work* in the thread without waiting; it must report its outcome, and its errors, itself."""
-        self._aio._tx.put_nowait((None, functools.partial(self._in_turn, work)))
-
-    def now(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run *work* here and now if the thread is not at work; None if it is. Errors are SQLite's own."""
-        if not self._turn.acquire(blocking=False):
-            return None
-        try:
-            return work(self._raw)
-        finally:
-            self._turn.release()
-
-    def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._turn:
-            return work(self._raw)
+        self._aio._tx.put_nowait((None, functools.partial(work, self._raw)))
 
     async def close(self) -> None:
         """Wait for what was sent before, then close; the last one out checkpoints."""

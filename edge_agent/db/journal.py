@@ -1,7 +1,8 @@
 """The station's journal: documents that were sold, sealed in a chain, durable before anybody is told.
 
-`Journal` is the one way to write journal.db. Invariants: what `append` returned is on the disk (`synchronous=FULL`);
-an epoch is never continued across a start, nor after an error of the disk.
+`Journal` is the one way to write journal.db. Callers that come at the same time share one transaction and one fsync
+(group commit); a lone caller costs one hop to the thread and back. Invariants: what `append` returned is on the disk
+(`synchronous=FULL`); an epoch is never continued across a start, nor after an error of the disk.
 """
 
 from __future__ import annotations
@@ -9,23 +10,28 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from edge_agent.db import documents, opening, positions, totals
-from edge_agent.db.commit import Draft, Tail
-from edge_agent.db.connection import OwnedConnection, transaction
-from edge_agent.db.group_commit import GroupCommit
+from edge_agent.db.commit import Draft, Outcome, Tail, commit
+from edge_agent.db.connection import OwnedConnection, as_ours, transaction
 from edge_agent.db.reader import JournalReader
 from shared.clock import Clock
 from shared.documents.envelope import Accepted
-from shared.errors import DamagedData, Unavailable
+from shared.errors import CannotStore, CounterflowError, DamagedData, Unavailable
 from shared.ids import EPOCH_BYTES
 from shared.protocol.messages import DayTotal
 
 T = TypeVar("T")
+Waiter = asyncio.Future[tuple[Accepted, bool]]
 
+GROUP_MAX_DOCUMENTS = 256
+"""Most documents in one commit."""
+WAITING_MAX_DOCUMENTS = 4_096
+"""Most callers that wait for a commit; one more is told to come again."""
 RAISE_NUMBER = """
 INSERT INTO meta (key, value) VALUES ('last_number', ?)
 ON CONFLICT (key) DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))
@@ -51,8 +57,14 @@ class Journal(JournalReader):
         self._marker = marker
         self._clock = clock
         self._random_bytes = random_bytes
-        self._commits = GroupCommit(connection, tail, clock)
+        self._tail = tail
+        self._loop = asyncio.get_running_loop()
+        # Drafts are handed over from the event loop to the journal's thread.
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Draft, Waiter]] = []
+        self._committing = False
         self._closing = False
+        self._distrusted: CounterflowError | None = None
         self._reopening = asyncio.Lock()
 
     @classmethod
@@ -81,18 +93,19 @@ class Journal(JournalReader):
     async def close(self) -> None:
         """Commit what was handed in before, take nothing more, and close."""
         self._closing = True
-        await self._commits.finish()
+        while self._committing:
+            await self._connection.run(_nothing)
         await super().close()
 
     @property
     def current_epoch(self) -> bytes:
         """The epoch of the next document; it is written with its first one only."""
-        return self._commits.tail.epoch
+        return self._tail.epoch
 
     @property
     def last_number(self) -> int:
         """The newest counter of a number for people."""
-        return self._commits.tail.last_number
+        return self._tail.last_number
 
     # ---- the one thing that must never wait for anybody ----
 
@@ -107,9 +120,57 @@ class Journal(JournalReader):
         """
         if self._closing:
             raise Unavailable("the agent is stopping", hint="send it again when it is back", retry_after_s=5)
-        if self._commits.distrusted is not None:
+        if self._distrusted is not None:
             await self._reopen()
-        return await self._commits.append(draft)
+        waiter: Waiter = self._loop.create_future()
+        with self._lock:
+            if len(self._waiting) >= WAITING_MAX_DOCUMENTS:
+                raise Unavailable(
+                    f"{WAITING_MAX_DOCUMENTS} documents wait for the disk",
+                    hint="send it again",
+                    retry_after_s=1,
+                )
+            self._waiting.append((draft, waiter))
+            idle, self._committing = not self._committing, True
+        if idle:
+            self._connection.post(self._commit_group)
+        return await waiter
+
+    def _commit_group(self, connection: sqlite3.Connection) -> None:
+        """In the thread: commit what waits; what comes meanwhile is the next group, behind other work's turn."""
+        with self._lock:
+            taken = len(self._waiting) if self._distrusted else GROUP_MAX_DOCUMENTS
+            group = self._waiting[:taken]
+            del self._waiting[:taken]
+        self._loop.call_soon_threadsafe(_answer, group, self._outcomes(connection, group))
+        with self._lock:
+            self._committing = again = bool(self._waiting)
+        if again:
+            self._connection.post(self._commit_group)
+
+    def _outcomes(
+        self, connection: sqlite3.Connection, group: Sequence[tuple[Draft, Waiter]]
+    ) -> list[Outcome]:
+        if self._distrusted is not None:
+            return [self._distrusted for _ in group]
+        try:
+            self._tail, outcomes = commit(connection, self._tail, [draft for draft, _ in group])
+        except sqlite3.Error as error:
+            return [self._alone(connection, draft, error) for draft, _ in group]
+        except Exception as error:
+            return [CannotStore(f"the document was not stored: {error!r}") for _ in group]
+        return outcomes
+
+    def _alone(self, connection: sqlite3.Connection, draft: Draft, group_error: sqlite3.Error) -> Outcome:
+        """After a failed group: each document by itself, so that a small one may fit where the group did not."""
+        if self._distrusts(group_error):
+            return as_ours(group_error, self._path)
+        try:
+            self._tail, outcomes = commit(connection, self._tail, [draft])
+        except sqlite3.Error as error:
+            self._distrusts(error)
+            return as_ours(error, self._path)
+        return outcomes[0]
 
     # ---- what the upward line changes ----
 
@@ -125,10 +186,10 @@ class Journal(JournalReader):
         fresh = self._random_bytes(EPOCH_BYTES)
 
         def work(connection: sqlite3.Connection) -> int:
-            tail = self._commits.tail
+            tail = self._tail
             if epoch == tail.epoch:
                 tail = opening.next_tail(connection, self.station, fresh, self._clock.now_ms())
-            self._commits.tail, count = positions.fold(connection, tail, epoch, after)
+            self._tail, count = positions.fold(connection, tail, epoch, after)
             return count
 
         return await self._run(work)
@@ -137,13 +198,13 @@ class Journal(JournalReader):
         """Go on behind *last_number*, the highest that the centre has seen of this station."""
 
         def work(connection: sqlite3.Connection) -> None:
-            raised = self._commits.tail.numbered_from(last_number)
-            if raised is self._commits.tail:
+            raised = self._tail.numbered_from(last_number)
+            if raised is self._tail:
                 return
             with transaction(connection):
                 connection.execute(RAISE_NUMBER, (str(last_number),))
                 connection.execute(RAISE_BASE, (raised.number_base, raised.epoch_no))
-            self._commits.tail = raised
+            self._tail = raised
 
         await self._run(work)
 
@@ -180,33 +241,53 @@ class Journal(JournalReader):
     # ---- errors of the disk ----
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._commits.distrusted is not None:
+        if self._distrusted is not None:
             await self._reopen()
-        commits = self._commits
 
         def watched(connection: sqlite3.Connection) -> T:
             try:
                 return work(connection)
             except sqlite3.Error as error:
-                commits.distrusts(error)
+                self._distrusts(error)
                 raise
 
         return await self._connection.run(watched)
 
+    def _distrusts(self, error: sqlite3.Error) -> bool:
+        """Whether *error* leaves it unknown what is on the disk: then nothing more is done with this connection."""
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            self._distrusted = as_ours(error, self._path)
+            return True
+        return self._distrusted is not None
+
     async def _reopen(self) -> None:
         """After a failed write or a broken page: close, open with a full check, go on in a new epoch."""
         async with self._reopening:
-            reason = self._commits.distrusted
-            if reason is None:
+            if self._distrusted is None:
                 return
-            await self._commits.finish()
+            thorough = isinstance(self._distrusted, DamagedData)
             await self._connection.close()
             now_ms = self._clock.now_ms()
             rescued, epoch = self._random_bytes(EPOCH_BYTES), self._random_bytes(EPOCH_BYTES)
-            thorough = isinstance(reason, DamagedData)
-            connection = await opening.open_journal(
+            self._connection = await opening.open_journal(
                 self._path, self.station, self._marker, now_ms, rescued, thorough=thorough
             )
-            tail = await connection.run(lambda raw: opening.next_tail(raw, self.station, epoch, now_ms))
-            self._connection = connection
-            self._commits = GroupCommit(connection, tail, self._clock)
+            self._tail = await self._connection.run(
+                lambda raw: opening.next_tail(raw, self.station, epoch, now_ms)
+            )
+            self._distrusted = None
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Its turn comes when all work before it is done."""
+
+
+def _answer(group: Sequence[tuple[Draft, Waiter]], outcomes: Sequence[Outcome]) -> None:
+    for (_, waiter), outcome in zip(group, outcomes, strict=True):
+        if waiter.done():  # the caller went away; its document is stored all the same
+            continue
+        if isinstance(outcome, CounterflowError):
+            waiter.set_exception(outcome)
+        else:
+            waiter.set_result(outcome)

@@ -35,8 +35,6 @@ KEY_MAX_CHARS = 200
 REFERENCES = ("cancels", "returns")
 """Fields of a payload that name documents which must be applied first."""
 
-SURELY_SMALL_BYTES = 64 << 10
-"""The canonical form of a submission up to this size, with its header, is far below the limit of a document."""
 QUARTER_MS = 15 * 60_000
 """A store's day begins on a quarter of an hour of UTC, whatever its zone."""
 
@@ -134,10 +132,9 @@ class Intake:
             payload = canonical(payload_value)
         now_ms = self._clock.now_ms()
         header = self._header(submission, body, payload_value, now_ms)
-        if len(raw) > SURELY_SMALL_BYTES:
-            size = len(payload) + len(canonical(header)) + NUMBER_MAX_CHARS
-            if size > DOCUMENT_MAX_BYTES:
-                raise _too_large(size)
+        size = len(payload) + len(canonical(header)) + NUMBER_MAX_CHARS
+        if size > DOCUMENT_MAX_BYTES:
+            raise _too_large(size)
         payload_hash = hashlib.sha256(payload).digest()
         return Draft(
             doc_id=header["doc_id"],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.db import group_commit
+from edge_agent.db import journal as journal_module
 from edge_agent.verify import verify
 from shared.errors import BadInput, CannotStore, Conflict, NotFound, Unavailable
 from shared.ids import reference
@@ -34,16 +34,11 @@ async def test_documents_stand_in_a_chain_from_the_genesis_of_their_epoch(till: 
     assert await verify(till.journal) == []
 
 
-async def test_callers_that_come_together_share_commits_and_keep_their_order(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_callers_that_come_together_share_commits_and_keep_their_order(till: Till) -> None:
     """A hundred sales at once are a hundred documents in a few transactions, each caller with its own answer."""
-    _force_the_thread(monkeypatch)
-    hops = _count_hops(till, monkeypatch)
     accepted = await asyncio.gather(*(till.sell(n + 1) for n in range(100)))
 
     assert [a.seq for a in accepted] == list(range(1, 101))
-    assert len(hops) < 50
     assert len({a.doc_id for a in accepted}) == 100
     assert len({a.number for a in accepted}) == 100
     assert await verify(till.journal) == []
@@ -101,11 +96,8 @@ async def test_a_doc_id_with_another_payload_is_a_conflict(till: Till) -> None:
     assert refusal.value.name == "doc-id-conflict"
 
 
-async def test_repetitions_inside_one_group_are_recognised(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_repetitions_inside_one_group_are_recognised(till: Till) -> None:
     """The same request twice at the same moment is stored once; its neighbours are not disturbed."""
-    _force_the_thread(monkeypatch)
     same = [till.intake.accept(submission(500), idempotency_key="k", source="api") for _ in range(3)]
     other = [till.intake.accept(submission(900), idempotency_key=f"o{n}", source="api") for n in range(3)]
     wrong = till.intake.accept(submission(501), idempotency_key="k", source="api")
@@ -201,87 +193,11 @@ async def test_after_an_error_of_the_disk_the_journal_is_opened_again_in_a_new_e
     assert await verify(till.journal) == []
 
 
-async def test_a_lone_till_on_a_quick_disk_has_no_hop(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven sales of eight are committed where the till stands; one looks round for company."""
-    await till.sell()
-    hops = _count_hops(till, monkeypatch)
-    for _ in range(16):
-        await till.sell()
-    assert len(hops) == 2
-    assert await verify(till.journal) == []
-
-
-async def test_a_slow_disk_is_waited_for_in_the_thread(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop goes on while such a disk writes."""
-
-    def slow(name: str) -> None:
-        if name == "journal.after_commit":
-            till.clock.move(0.01)
-
-    monkeypatch.setattr("edge_agent.db.commit.reach", slow)
-    await till.sell()
-    hops = _count_hops(till, monkeypatch)
-    for _ in range(5):
-        await till.sell()
-    assert len(hops) == 5
-
-
-async def test_tills_that_come_together_go_through_the_thread(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once company is seen, callers gather for common commits until a till is alone again for a while."""
-    _force_the_thread(monkeypatch)
-    await asyncio.gather(*(till.sell() for _ in range(8)))
-    monkeypatch.undo()
-    hops = _count_hops(till, monkeypatch)
-    for _ in range(group_commit.LONELY_COMMITS):
-        await till.sell()
-    assert len(hops) == group_commit.LONELY_COMMITS
-    await till.sell()
-    assert len(hops) == group_commit.LONELY_COMMITS
-
-
-async def test_a_sale_does_not_wait_in_the_loop_for_other_work(till: Till) -> None:
-    """While the thread is at work, a lone till queues behind it instead of holding up the event loop."""
-    await till.sell()
-    work = threading.Event()
-    started = threading.Event()
-
-    def busy(_: sqlite3.Connection) -> None:
-        started.set()
-        work.wait()
-
-    till.journal._connection.post(busy)
-    await asyncio.to_thread(started.wait)
-    sale = asyncio.create_task(till.sell())
-    await asyncio.sleep(0)
-    assert not sale.done()
-    work.set()
-    assert (await sale).seq == 2
-
-
-def _count_hops(till: Till, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    hops: list[object] = []
-    post = till.journal._connection.post
-
-    def counted(work: object) -> None:
-        hops.append(work)
-        post(work)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(till.journal._connection, "post", counted)
-    return hops
-
-
-def _force_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "QUICK_COMMIT_MS", -1)
-
-
 async def test_who_waits_behind_an_error_of_the_disk_is_refused_too(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is written on a connection that is no longer trusted; nobody waits for ever."""
-    monkeypatch.setattr(group_commit, "GROUP_MAX_DOCUMENTS", 1)
-    _force_the_thread(monkeypatch)
+    monkeypatch.setattr(journal_module, "GROUP_MAX_DOCUMENTS", 1)
 
     def broken(_: str) -> None:
         error = sqlite3.OperationalError("disk I/O error")
@@ -298,8 +214,7 @@ async def test_who_waits_behind_an_error_of_the_disk_is_refused_too(
 
 async def test_closing_commits_what_was_handed_in(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop loses no sale that a till is waiting for, and takes none that comes later."""
-    monkeypatch.setattr(group_commit, "GROUP_MAX_DOCUMENTS", 2)
-    _force_the_thread(monkeypatch)
+    monkeypatch.setattr(journal_module, "GROUP_MAX_DOCUMENTS", 2)
     waiting = [asyncio.create_task(till.sell()) for _ in range(7)]
     await asyncio.sleep(0)
     await till.journal.close()
@@ -323,7 +238,7 @@ async def test_a_caller_that_goes_away_does_not_lose_its_sale(till: Till) -> Non
 
 async def test_the_queue_of_waiting_callers_is_bounded(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound a caller is told to come again, and nothing of it is stored."""
-    monkeypatch.setattr(group_commit, "WAITING_MAX_DOCUMENTS", 5)
+    monkeypatch.setattr(journal_module, "WAITING_MAX_DOCUMENTS", 5)
     disk = threading.Event()
     till.journal._connection.post(lambda _: disk.wait() and None)
     callers = [asyncio.create_task(till.sell()) for _ in range(8)]
