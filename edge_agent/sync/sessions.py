@@ -3,6 +3,7 @@
 Rule 1: the station never compares an expiry with its own clock; the centre says `session-expired`.
 Rule 2: after one renewal that does not help the refusal goes up, and the line that met it backs off.
 Rule 3: what the session told about each epoch (`cursors`) is what the upward plan goes by; it is replaced as a whole.
+Rule 4: a clock that was set ends the session, so that its offset is measured anew before documents bear a wrong one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 NOT_AUTHENTICATED = 401
 """A new session cures it: the old one has expired, or the centre was restored and does not know its own token."""
+
+CLOCK_STEP_MS = 5_000
+"""Device time that went so far from the tick was set by somebody, or the machine slept."""
 
 T = TypeVar("T")
 
@@ -60,12 +64,17 @@ class SessionHolder:
         self._drain = drain
         self._token: str | None = None
         self._opening = asyncio.Lock()
+        self._time_over_tick_ms = 0
         self.cursors: dict[bytes, ServerEpoch] | None = None
         self.others: list[EpochState] = []
 
     async def token(self) -> str:
         """The session's token, from a session opened now if there is none."""
         async with self._opening:
+            stepped_ms = self._clock.now_ms() - self._clock.tick_ms() - self._time_over_tick_ms
+            if self._token is not None and abs(stepped_ms) > CLOCK_STEP_MS:
+                log.warning("clock_was_set", extra={"by_ms": stepped_ms})
+                self.renew()
             if self._token is None:
                 await self._open()
             assert self._token is not None
@@ -113,6 +122,7 @@ class SessionHolder:
         # The answer's time lies between sending and receiving; by the tick, so a clock set meanwhile does no harm.
         half_way_ms = (self._clock.tick_ms() - sent_tick) // 2
         await self._take(reply, sent_ms + half_way_ms)
+        self._time_over_tick_ms = sent_ms - sent_tick
 
     async def _request(self, nonce: str, now_ms: int) -> SessionRequest:
         claims = await self._journal.claims()

@@ -23,6 +23,7 @@ from shared.errors import ConnectionFailed
 from shared.protocol import framing, wire
 from shared.protocol.messages import PushReply
 from tests.support.centre import open_centre
+from tests.support.clock import ManualClock
 from tests.support.proxy import FaultProxy
 from tests.support.station import Station, sale, served
 
@@ -165,6 +166,26 @@ async def test_a_session_that_is_not_known_is_renewed_once(
     with pytest.raises(Refused):
         await till.drain()
     assert len(refusals) > 40
+
+
+@pytest.mark.parametrize("hours", [-87_600, -1, 1, 87_600])
+async def test_a_clock_that_was_set_is_measured_anew(till: Station, hours: int) -> None:
+    """The next request opens a session, so that documents bear the offset of the clock that they are told by."""
+    clock = till.clock
+    assert isinstance(clock, ManualClock)
+    await till.sell()
+    await till.drain()
+    before = till.contact.offset_ms
+    assert before is not None
+    clock.move(300)
+    await till.sell()
+    await till.drain()
+    assert till.contact.offset_ms == before, "time that passes is no reason for a session"
+    clock.set_wall(clock.now_ms() + hours * 3_600_000)
+    await till.sell()
+    await till.drain()
+    assert till.contact.offset_ms is not None
+    assert abs(before - till.contact.offset_ms - hours * 3_600_000 - 300_000) < 60_000
 
 
 async def test_large_documents_go_up_in_smaller_batches(centre: Centre, till: Station) -> None:
