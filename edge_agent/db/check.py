@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_agent.db.totals import READ_UPTO, totals_of
 
 LINKS = """
-SELECT j.seq, j.head, d.doc_id, d.header, d.payload, d.header_hash, d.payload_hash
+SELECT j.seq, j.head, d.doc_id, CAST(d.header AS BLOB), CAST(d.payload AS BLOB), d.header_hash, d.payload_hash
 FROM journal j JOIN epochs e USING (epoch_no) LEFT JOIN documents d USING (doc_no)
 WHERE e.epoch = ? AND j.seq > ? ORDER BY j.seq LIMIT ?
 """
@@ -17,10 +17,10 @@ SELECT d.doc_id FROM documents d LEFT JOIN journal j ON j.epoch_no = d.epoch_no 
 WHERE j.doc_no IS NOT d.doc_no AND NOT EXISTS (SELECT 1 FROM journal k WHERE k.doc_no = d.doc_no)
 LIMIT 100
 """
-COUNTED = "SELECT header, payload FROM documents WHERE doc_no <= ?"
+COUNTED = "SELECT CAST(header AS BLOB), CAST(payload AS BLOB) FROM documents WHERE doc_no <= ?"
 # A document that was read back counts unless it is in the journal itself, and once if it was read back twice.
 COUNTED_HISTORY = """
-SELECT header, payload FROM history h
+SELECT CAST(header AS BLOB), CAST(payload AS BLOB) FROM history h
 WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.doc_id = h.doc_id) GROUP BY h.doc_id
 """
 STORED_TOTALS = "SELECT business_date, type, currency, count, amount_minor FROM day_totals"

@@ -21,16 +21,17 @@ from shared.errors import DamagedData, NotFound
 from shared.ids import reference
 
 STATUS = """
-SELECT d.doc_no, d.header, d.seq, e.epoch_no, e.epoch, e.folded_after, e.acked_seq, e.safe_seq
+SELECT d.doc_no, CAST(d.header AS BLOB), d.seq, e.epoch_no, e.epoch, e.folded_after, e.acked_seq, e.safe_seq
 FROM documents d JOIN epochs e USING (epoch_no) WHERE d.doc_id = ?
 """
 LATEST_POSITION = """
 SELECT e.epoch, j.seq, e.acked_seq, e.safe_seq FROM journal j JOIN epochs e USING (epoch_no)
 WHERE j.doc_no = ? AND j.epoch_no > ? ORDER BY j.epoch_no DESC LIMIT 1
 """
-IN_HISTORY = "SELECT header, epoch, seq FROM history WHERE doc_id = ? LIMIT 1"
+IN_HISTORY = "SELECT CAST(header AS BLOB), epoch, seq FROM history WHERE doc_id = ? LIMIT 1"
 EXPORT = """
-SELECT d.doc_no, d.doc_id, d.header, d.payload, d.header_hash, d.payload_hash, e.epoch, d.seq
+SELECT d.doc_no, d.doc_id, CAST(d.header AS BLOB), CAST(d.payload AS BLOB), d.header_hash, d.payload_hash,
+       e.epoch, d.seq
 FROM documents d JOIN epochs e USING (epoch_no) WHERE d.doc_no > ? ORDER BY d.doc_no LIMIT ?
 """
 HISTORY_LAST = "SELECT coalesce(max(seq), 0) FROM history WHERE epoch = ?"

@@ -26,8 +26,10 @@ ALL_EPOCHS = _EPOCHS + "ORDER BY e.epoch_no"
 EPOCH = "SELECT epoch_no, first, prev_head, safe_seq FROM epochs WHERE epoch = ?"
 PARENT = "SELECT parent, parent_last, parent_head FROM epochs WHERE epoch = ? AND parent IS NOT NULL"
 HEAD_AT = "SELECT head FROM journal WHERE epoch_no = ? AND seq = ?"
+# As bytes, here and wherever a document is read: SQLite keeps any type in any column, and a text or a number that was
+# put there by hand is a damaged document, which must not stop the others.
 DOCUMENTS_BETWEEN = """
-SELECT j.seq, d.header, d.payload, d.header_hash, d.payload_hash, j.head
+SELECT j.seq, CAST(d.header AS BLOB), CAST(d.payload AS BLOB), d.header_hash, d.payload_hash, j.head
 FROM journal j JOIN documents d USING (doc_no)
 WHERE j.epoch_no = ? AND j.seq BETWEEN ? AND ? ORDER BY j.seq
 """
@@ -159,9 +161,7 @@ def read(
             hashlib.sha256(payload).digest() == payload_hash
             and hashlib.sha256(header).digest() == header_hash
         )
-        documents.append(
-            Stored(seq, bytes(header), bytes(payload), header_hash, payload_hash, head, not right)
-        )
+        documents.append(Stored(seq, header, payload, header_hash, payload_hash, head, not right))
     return documents
 
 

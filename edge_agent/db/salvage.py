@@ -25,7 +25,8 @@ from shared.errors import BadInput
 from shared.journal import link
 
 DOCUMENTS = """
-SELECT doc_id, idempotency_key, request_hash, epoch_no, seq, header, payload, header_hash, payload_hash, sealed_ms
+SELECT doc_id, idempotency_key, request_hash, epoch_no, seq,
+       CAST(header AS BLOB), CAST(payload AS BLOB), header_hash, payload_hash, sealed_ms
 FROM documents
 """
 PAGE_BYTES = 4096

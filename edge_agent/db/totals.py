@@ -19,7 +19,10 @@ from shared.protocol.messages import DayTotal
 BATCH_DOCUMENTS = 200
 READ_UPTO = "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'totals_upto'), 0)"
 WRITE_UPTO = "INSERT OR REPLACE INTO meta (key, value) VALUES ('totals_upto', ?)"
-NOT_COUNTED = "SELECT doc_no, header, payload FROM documents WHERE doc_no > ? ORDER BY doc_no LIMIT ?"
+NOT_COUNTED = """
+SELECT doc_no, CAST(header AS BLOB), CAST(payload AS BLOB) FROM documents
+WHERE doc_no > ? ORDER BY doc_no LIMIT ?
+"""
 ADD_TOTAL = """
 INSERT INTO day_totals (business_date, type, currency, count, amount_minor) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (business_date, type, currency) DO UPDATE

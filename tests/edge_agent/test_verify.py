@@ -20,6 +20,17 @@ from tests.support.till import open_till
             "documents",
             "payload",
         ),
+        # The same by hand, as TEXT.
+        (
+            "UPDATE documents SET payload = replace(payload, '500', '900') WHERE doc_no = 2",
+            "documents",
+            "payload",
+        ),
+        (
+            "UPDATE documents SET header = replace(header, 'sale', 'sold') WHERE doc_no = 2",
+            "documents",
+            "header",
+        ),
         ("UPDATE documents SET payload_hash = zeroblob(32) WHERE doc_no = 2", "chain", "follow"),
         ("UPDATE journal SET head = zeroblob(32) WHERE seq = 2", "chain", "follow"),
         ("DELETE FROM journal WHERE seq = 2", "positions", "missing"),
@@ -56,17 +67,25 @@ async def test_a_change_behind_its_back_is_found(
     assert [f for f in findings if f.check == check and what in f.what], findings
 
 
-async def test_a_flipped_bit_is_read_as_damaged_and_the_chain_goes_on(tmp_path: Path) -> None:
-    """A damaged document goes up with its recorded hashes; those behind it are whole."""
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CAST('x' || substr(payload, 2) AS BLOB)",
+        "replace(payload, '\"CASH\"', '\"CASK\"')",
+        "CAST(X'FF' || payload AS TEXT)",
+        "5",
+    ],
+    ids=["bytes", "text", "text that is no UTF-8", "a number"],
+)
+async def test_a_flipped_bit_is_read_as_damaged_and_the_chain_goes_on(tmp_path: Path, value: str) -> None:
+    """Whatever type SQLite gives what was put there: it goes up with its recorded hashes, those behind it are whole."""
     till = await open_till(tmp_path)
     for n in range(3):
         await till.sell(n + 1)
     epoch = till.journal.current_epoch
     await till.journal.close()
     connection = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
-    connection.execute(
-        "UPDATE documents SET payload = CAST('x' || substr(payload, 2) AS BLOB) WHERE doc_no = 2"
-    )
+    connection.execute(f"UPDATE documents SET payload = {value} WHERE doc_no = 2")
     connection.close()
     till = await open_till(tmp_path)
     stored = await till.journal.read(epoch, 1, 3, 1 << 20)

@@ -118,6 +118,8 @@ async def test_every_page_of_a_journal_may_be_broken(tmp_path: Path) -> None:
 async def test_a_broken_first_page_loses_no_document(tmp_path: Path) -> None:
     """The header and the schema are the same in every journal, so a fresh first page makes the rest readable."""
     ids, _ = await _closed_till(tmp_path)
+    # The right bytes under another type are the right document.
+    _break(tmp_path / "journal.db", "UPDATE documents SET payload = CAST(payload AS TEXT) WHERE doc_no = 5")
     with (tmp_path / "journal.db").open("r+b") as file:
         file.write(b"\0" * 4096)
     till = await open_till(tmp_path)

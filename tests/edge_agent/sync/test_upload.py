@@ -265,12 +265,15 @@ async def test_a_clone_is_found_and_nothing_of_it_is_lost(
     await clone.stop()
 
 
-async def test_a_flipped_bit_travels_as_damaged(centre: Centre, till: Station) -> None:
+@pytest.mark.parametrize(
+    "value", ["X'7B7D'", """replace(payload, '"CASH"', '"CASK"')"""], ids=["bytes", "text"]
+)
+async def test_a_flipped_bit_travels_as_damaged(centre: Centre, till: Station, value: str) -> None:
     """A payload that no longer fits its hash goes up with its recorded hashes; the chain goes on."""
     accepted = await till.sell(3)
     await till.stop()
     with closing(sqlite3.connect(till.data_dir / "journal.db")) as raw:
-        raw.execute("UPDATE documents SET payload = X'7B7D' WHERE doc_id = ?", (accepted[1].doc_id,))
+        raw.execute(f"UPDATE documents SET payload = {value} WHERE doc_id = ?", (accepted[1].doc_id,))
         raw.commit()
     await till.start()
     await till.drain()
