@@ -34,7 +34,7 @@ from edge_agent.lock import InstanceLock
 from edge_agent.retention import Retention
 from edge_agent.status import StationStatus
 from edge_agent.sync.client import CentreClient, Route
-from edge_agent.sync.contact import Contact
+from edge_agent.sync.contact import OUTWARD, Contact
 from edge_agent.sync.download import DownloadLine
 from edge_agent.sync.drain import DrainLine
 from edge_agent.sync.loop import Line, keep_going
@@ -64,9 +64,7 @@ class Agent:
         self.clock = clock
         self.contact = Contact()
         self.versions = versions()
-        self._wakes: dict[str, asyncio.Event] = {
-            name: asyncio.Event() for name in ("upload", "download", "report")
-        }
+        self._wakes: dict[str, asyncio.Event] = {name: asyncio.Event() for name in OUTWARD}
         self._hurries: dict[str, asyncio.Event] = {name: asyncio.Event() for name in self._wakes}
         self.intake = Intake(
             journal,
@@ -189,7 +187,8 @@ class Agent:
         lost: Callable[[str], None] = lambda why: None,
     ) -> asyncio.Task[None]:
         return asyncio.create_task(
-            keep_going(line, self.clock, wake, random.Random(), hurry, lost), name=line.name
+            keep_going(line, self.clock, wake, random.Random(), hurry, lost, self.contact.broke),
+            name=line.name,
         )
 
 

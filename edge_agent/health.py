@@ -34,6 +34,7 @@ class Facts:
     approved: bool
     version: str = ""
     minimum_version: str = ""
+    broken_lines: tuple[tuple[str, str], ...] = ()
     catalog_faults: tuple[str, ...] = ()
     stored_alarms: tuple[str, ...] = field(default=())
 
@@ -41,6 +42,7 @@ class Facts:
 def alarms(facts: Facts) -> list[str]:
     """One sentence for each thing that a person should know, the worst first."""
     found = list(facts.stored_alarms)
+    found += [f"the line {name} does no work: {why}" for name, why in facts.broken_lines]
     if facts.revoked:
         found.append(
             "HQ has revoked this station: it sells on, and nothing is taken from it until it is enrolled again"

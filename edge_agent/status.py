@@ -58,6 +58,7 @@ class StationStatus:
             approved=self._contact.approved,
             version=self._versions["agent"],
             minimum_version=self._contact.minimum_version,
+            broken_lines=tuple(self._contact.broken.items()),
             catalog_faults=tuple(self._download.alarms()),
             stored_alarms=tuple((await self._journal.alarms()).values()),
         )
@@ -78,7 +79,7 @@ class StationStatus:
             "backlog": facts.backlog,
             "oldest_unsent": _time(facts.oldest_unsent_ms),
             "last_contact": _time(contact.last_ms),
-            "line": contact.last_error or ("up" if contact.last_ms is not None else "not reached yet"),
+            "line": contact.why_down() or ("up" if contact.last_ms is not None else "not reached yet"),
             "offset_ms": contact.offset_ms,
             "approved": contact.approved,
             "quarantined": contact.quarantined,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from shared import backoff
 from shared.clock import Clock
-from shared.errors import ConnectionFailed, CounterflowError
+from shared.errors import ConnectionFailed, CounterflowError, DamagedData
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 60.0
 RETRY_AFTER_MAX_S = 600.0
 """No server, however wrong, silences a station for longer."""
+WHY_MAX_CHARS = 200
 
 
 class Line(Protocol):
@@ -43,8 +44,14 @@ async def keep_going(
     rng: random.Random,
     hurry: asyncio.Event | None = None,
     lost: Callable[[str], None] = lambda why: None,
+    broke: Callable[[str, str], None] = lambda line, why: None,
 ) -> None:
-    """Step *line* for ever; cancel the task to end it. *lost* hears why the line is down."""
+    """Step *line* for ever; cancel the task to end it.
+
+    Args:
+        lost: hears why the line is down.
+        broke: hears the line's name and an error that no better line cures: a bug, damaged files; "" after its end.
+    """
     failures = 0
     told = ""
     while True:
@@ -55,14 +62,19 @@ async def keep_going(
             failures += 1
             told = _tell(line.name, error, told)
             lost(told)
+            if isinstance(error, DamagedData):
+                broke(line.name, told)
             rest_s = backoff.next_delay(failures, rng, _asked_pause_s(error), BACKOFF_BASE_S, BACKOFF_CAP_S)
-        except Exception:
+        except Exception as error:
             failures += 1
+            what = f"{type(error).__name__}: {error}"[:WHY_MAX_CHARS]
+            broke(line.name, f"the agent met an error of its own, its log has the trace ({what})")
             log.exception("line_step_failed", extra={"line": line.name, "failures": failures})
             rest_s = backoff.full_jitter(failures, rng, BACKOFF_BASE_S, BACKOFF_CAP_S)
         else:
             if failures:
                 log.info("line_up", extra={"line": line.name, "failures": failures})
+                broke(line.name, "")
             failures, told = 0, ""
         if rest_s <= 0:
             # Others (a sale above all) get their turn between two steps of a long catch-up.

@@ -38,6 +38,7 @@ def test_a_well_station_has_no_alarm() -> None:
         ({"offset_ms": -3_600_000}, "3600 s ahead of"),
         ({"backlog": 7, "oldest_unsent_ms": 3_600_000}, "99 hours"),
         ({"version": "0.9.12", "minimum_version": "0.10.0"}, "0.10.0 or later"),
+        ({"broken_lines": (("upload", "TypeError: a bug"),)}, "upload does no work: TypeError"),
         ({"catalog_faults": ("scope base differs",)}, "scope base differs"),
         ({"stored_alarms": ("the journal was lost",)}, "the journal was lost"),
     ],
