@@ -20,7 +20,7 @@ from edge_agent.api.auth import Guard
 from edge_agent.db.journal import Journal
 from edge_agent.intake.accept import Intake
 from shared.canonical import canonical, parse_object
-from shared.errors import BadInput, CounterflowError, NotFound, TooLarge
+from shared.errors import BadInput, CounterflowError, MethodNotAllowed, NotFound, TooLarge
 from shared.ids import parse_doc_id
 from shared.journal import DOCUMENT_MAX_BYTES
 from shared.protocol import problems
@@ -78,7 +78,8 @@ class LocalApi:
             ("/version", self.version),
         ):
             app.router.add_get(path, self._told(handler))
-        app.router.add_route(hdrs.METH_ANY, "/{anything:.*}", self._told(self.nothing))
+        # The server's own 404 and 405 would be plain text.
+        app.router.add_route(hdrs.METH_ANY, "/{anything:(?s:.*)}", self._told(self.nothing))
         return app
 
     # ---- documents ----
@@ -139,7 +140,15 @@ class LocalApi:
         )
 
     async def nothing(self, request: web.Request) -> web.Response:
-        """Any other path."""
+        """Any other path or method."""
+        allowed: set[str] = set()
+        for resource in request.app.router.resources():
+            allowed |= (await resource.resolve(request))[1]
+        if allowed := allowed - {hdrs.METH_ANY}:
+            raise MethodNotAllowed(
+                f"{request.path} does not take {request.method}",
+                hint=f"it takes {', '.join(sorted(allowed))}",
+            )
         raise NotFound(f"{request.method} {request.path} is not an operation of the local API")
 
     # ---- the frame ----

@@ -222,7 +222,11 @@ async def test_every_refusal_is_a_problem_document(
 ) -> None:
     """Unknown paths, circumstances with Retry-After, and our own bugs, whose details stay in the log."""
     assert (await pos.call("GET", "/nowhere"))[0] == 404
-    assert (await pos.call("DELETE", "/v1/documents"))[0] == 404
+    assert (await pos.call("GET", "/v1/two%0Alines"))[0] == 404
+    for method, path in (("DELETE", "/v1/documents"), ("POST", "/healthz"), ("PUT", "/v1/products")):
+        status, problem, _ = await pos.call(method, path)
+        assert (status, problem["type"]) == (405, "urn:counterflow:problem:method-not-allowed")
+    assert "POST" in (await pos.call("DELETE", "/v1/documents"))[1]["hint"]
     assert (await pos.call("GET", "/v1/products"))[0] == 503
     status, problem, raw = await pos.call("GET", "/v1/bug")
     assert (status, problem["type"]) == (500, "urn:counterflow:problem:internal")
