@@ -2,7 +2,7 @@
 
 Several stations on one PC are several *instances*: each has its own data folder and port, its own table
 `[instances.NAME]` in the file, and is chosen with `--instance NAME`. An unknown setting is an error, since a
-misspelt one would silently keep its default.
+misspelt one would silently keep its default. A variable that is empty counts as not set.
 """
 
 from __future__ import annotations
@@ -137,9 +137,9 @@ def load(
         for name, value in environment.items()
         if name.startswith(ENV_PREFIX)
     }
-    named_file = file or (Path(variables["config"]) if "config" in variables else None)
-    variables.pop("config", None)
-    instance = instance or variables.get("instance") or DEFAULT_INSTANCE
+    named = variables.pop("config", "").strip()
+    named_file = file or (Path(named) if named else None)
+    instance = instance or variables.get("instance", "").strip() or DEFAULT_INSTANCE
     settings = (
         _from_file(named_file, instance)
         | _from_environment(variables)
@@ -187,6 +187,8 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
                 f"{ENV_PREFIX}{name.upper()} is no setting",
                 hint="`counterflow-agent config check` lists them",
             )
+        if not text.strip():
+            continue  # services and containers pass on what is not set as empty
         if field.annotation is bool and text.lower() in (*_TRUE, *_FALSE):
             values[name] = text.lower() in _TRUE
         elif field.annotation == list[str]:

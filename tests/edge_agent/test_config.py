@@ -45,6 +45,27 @@ def test_unknown_settings_are_errors(tmp_path: Path) -> None:
         config.load(None, None, {"COUNTERFLOW_AGENT_PROXI": "x"})
 
 
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    """Services and containers pass on what is not set as empty; a misspelt name is told all the same."""
+    file = write(tmp_path, 'local_port = 1001\nproxy = "http://proxy:3128"\n')
+    names = (
+        "CA_FILE",
+        "PROXY",
+        "LOCAL_PORT",
+        "SPOOL",
+        "SPOOL_DIR",
+        "DATA_DIR",
+        "INSTANCE",
+        "ALLOWED_ORIGINS",
+        "LOG_LEVEL",
+    )
+    empty = {f"COUNTERFLOW_AGENT_{name}": " " if name == "SPOOL_DIR" else "" for name in names}
+    assert config.load(None, file, empty) == config.load(None, file, {})
+    assert config.load(None, None, {"COUNTERFLOW_AGENT_CONFIG": ""}) == config.load(None, None, {})
+    with pytest.raises(ConfigError, match="COUNTERFLOW_AGENT_PROXI"):
+        config.load(None, None, {"COUNTERFLOW_AGENT_PROXI": ""})
+
+
 def test_values_out_of_bounds_are_told_with_their_field(tmp_path: Path) -> None:
     """The message names the field and the bound."""
     with pytest.raises(ConfigError, match="push_interval_s"):
