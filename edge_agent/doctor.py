@@ -172,13 +172,15 @@ def _line(facts: Facts) -> Iterator[Finding]:
     if reach is None:
         yield Finding("line", State.SKIPPED, "no server_url is known", "enrol, or set server_url")
         return
-    target = f"the proxy {reach.host}" if facts.proxy else reach.host
+    # "system" names no proxy: there the way to the centre itself was looked at.
+    by_proxy = "://" in facts.proxy
+    target = f"the proxy {reach.host}" if by_proxy else reach.host
     if reach.dns_error:
-        yield _dns(reach, target)
+        yield _dns(reach, target, by_proxy)
         return
     yield Finding("dns", State.OK, f"{target} is {', '.join(reach.addresses)}")
     if reach.tcp_error:
-        yield _tcp(reach, target)
+        yield _tcp(reach, target, by_proxy)
         return
     yield Finding("tcp", State.OK, f"port {reach.port} of {target} answers in {reach.tcp_ms or 0:.0f} ms")
     if talk is None:
@@ -211,7 +213,7 @@ def _stays_here(reach: Reach) -> bool:
     )
 
 
-def _dns(reach: Reach, target: str) -> Finding:
+def _dns(reach: Reach, target: str, by_proxy: bool) -> Finding:
     if reach.dns_unanswered:
         # Nobody answered at all: that is a dead line, not a wrong name.
         return Finding(
@@ -224,17 +226,19 @@ def _dns(reach: Reach, target: str) -> Finding:
         "dns",
         State.FAIL,
         f"the name {target} is not found: {reach.dns_error}",
-        "look at server_url, or at the DNS of this network",
+        f"look at {'the setting proxy' if by_proxy else 'server_url'}, or at the DNS of this network",
     )
 
 
-def _tcp(reach: Reach, target: str) -> Finding:
+def _tcp(reach: Reach, target: str, by_proxy: bool) -> Finding:
     if reach.tcp_refused:
         return Finding(
             "tcp",
             State.FAIL,
             f"{target} refuses port {reach.port}",
-            "the machine is there and the centre is not running, or the port is wrong",
+            "the proxy is not running, or the setting proxy names another port; of the centre this says nothing"
+            if by_proxy
+            else "the machine is there and the centre is not running, or the port is wrong",
         )
     return Finding(
         "line", State.FAIL, f"the line is dead: {target} port {reach.port} does not answer ({reach.tcp_error})",

@@ -222,6 +222,27 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     assert "http" not in found
 
 
+async def test_nobody_listens_at_the_proxy(tmp_path: Path) -> None:
+    """The proxy is down, and nothing is said of the centre; the system's proxies are not looked at here."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    found = await findings(config(tmp_path, "https://hq.example").model_copy(update={"proxy": proxy}))
+    assert found["tcp"].state is State.FAIL
+    assert "the proxy 127.0.0.1" in found["tcp"].what
+    assert "setting proxy" in found["tcp"].hint
+    assert "centre is not running" not in found["tcp"].hint
+    found = await findings(
+        config(tmp_path, f"http://127.0.0.1:{free_port()}").model_copy(update={"proxy": "system"})
+    )
+    assert "proxy" not in found["tcp"].what
+
+
+def test_an_unknown_proxy_is_looked_for_in_its_setting() -> None:
+    """The name that is not found is the proxy's, so server_url is not to blame."""
+    unknown = doctor.Reach("proxy.shop", 3128, dns_error="unknown")
+    finding = doctor.diagnose(replace(facts_with(None), proxy="http://proxy.shop:3128", reach=unknown))[-1]
+    assert (finding.check, "setting proxy" in finding.hint) == ("dns", True)
+
+
 async def test_a_line_that_swallows_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer within the time is a dead line."""
     monkeypatch.setattr(probes, "STEP_TIMEOUT_S", 0.2)
