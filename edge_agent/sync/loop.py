@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 60.0
+APPROVAL_PAUSE_MAX_S = 15.0
+"""Somebody at HQ approves while others stand before the till and wait for it."""
 RETRY_AFTER_MAX_S = 600.0
 """No server, however wrong, silences a station for longer."""
 WHY_MAX_CHARS = 200
@@ -65,6 +67,8 @@ async def keep_going(
             if isinstance(error, DamagedData):
                 broke(line.name, told)
             rest_s = backoff.next_delay(failures, rng, _asked_pause_s(error), BACKOFF_BASE_S, BACKOFF_CAP_S)
+            if getattr(error, "name", "") == "not-approved":
+                rest_s = min(rest_s, APPROVAL_PAUSE_MAX_S)
         except Exception as error:
             failures += 1
             what = f"{type(error).__name__}: {error}"[:WHY_MAX_CHARS]
