@@ -85,7 +85,10 @@ class Lookups:
         return _json(await self._item(Found(rows[0]), self._at(request), None))
 
     async def prices(self, request: web.Request) -> web.Response:
-        """The price of a product at a time: `?product=&variant=&pack=&quantity=&price_list=&at=`."""
+        """The price of a product at a time: `?product=&variant=&pack=&quantity=&price_list=&at=`.
+
+        `per` in a price says what it is for: one `pack`, or one base `unit`, also where a pack was asked for.
+        """
         query, at_ms = request.query, self._at(request)
         code = _text(query, "product")
         rows = await self._catalog.read(read.prices_of, code)
@@ -164,8 +167,12 @@ def _label(measured: MeasuredBarcode, price: Row | None) -> dict[str, Any]:
 
 
 def _price(row: Row | None) -> dict[str, Any] | None:
-    """A price, with what the receipt's line says about where it came from."""
-    return None if row is None else {**row.payload, "version": row.version.hex(), "scope": row.scope}
+    """A price, what it is for, and what the receipt's line says about where it came from."""
+    if row is None:
+        return None
+    # A pack may have no price of its own: without `per` the unit's would be taken for the whole pack's.
+    per = "pack" if row.payload.get("pack") else "unit"
+    return {**row.payload, "per": per, "version": row.version.hex(), "scope": row.scope}
 
 
 def _row(row: Row) -> dict[str, Any]:

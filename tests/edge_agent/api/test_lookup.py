@@ -39,7 +39,14 @@ async def get(tmp_path: Path) -> AsyncIterator[Get]:
     log.publish(
         [
             product("A1", "Café moulu", barcodes=["4006381333931"]),
-            product("A2", "Shirt", packs=[{"code": "BOX", "quantity": "6", "barcodes": ["5449000000996"]}]),
+            product(
+                "A2",
+                "Shirt",
+                packs=[
+                    {"code": "BOX", "quantity": "6", "barcodes": ["5449000000996"]},
+                    {"code": "BALE", "quantity": "60", "barcodes": ["96385074"]},
+                ],
+            ),
             product("W1", "Apples", measured="42"),
             price("A1", 499),
             price("A1", 399, valid_from="2026-11-27T00:00:00Z"),
@@ -80,6 +87,16 @@ async def test_barcode_of_a_pack_gives_the_packs_price(get: Get) -> None:
     """A pack is sold under its own barcode and price."""
     (item,) = (await get("/v1/products", barcode="5449000000996"))["items"]
     assert (item["pack"], item["price"]["amount_minor"]) == ("BOX", 5_400)
+
+
+async def test_a_price_says_what_it_is_for(get: Get) -> None:
+    """A pack without a price of its own is found with the price of one unit, and the answer says so."""
+    (box,) = (await get("/v1/products", barcode="5449000000996"))["items"]
+    (bale,) = (await get("/v1/products", barcode="96385074"))["items"]
+    assert (box["pack"], box["price"]["per"]) == ("BOX", "pack")
+    assert (bale["pack"], bale["price"]["per"], bale["price"]["amount_minor"]) == ("BALE", "unit", 1_000)
+    assert (await get("/v1/prices", product="A2", pack="BOX"))["price"]["per"] == "pack"
+    assert (await get("/v1/prices", product="A2"))["price"]["per"] == "unit"
 
 
 async def test_weight_and_price_barcodes_are_read(get: Get) -> None:
