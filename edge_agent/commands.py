@@ -100,9 +100,9 @@ def enroll(
 def run(context: typer.Context) -> None:
     """Run the agent until it is asked to stop."""
     # Listed here for --help; `edge_agent/cli.py` takes it before this module is even imported.
-    from edge_agent import cli
+    from edge_agent.run import run as run_agent
 
-    cli.run(context.args)
+    run_agent(context.args)
 
 
 @app.command()

@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from central.cli import app as central_app
-from edge_agent.cli import run_options
 from edge_agent.commands import app as agent_app
+from edge_agent.run import run_options
 from tests.docs.fields import cell
 
 CENTRAL, AGENT = "counterflow-central", "counterflow-agent"

@@ -12,7 +12,7 @@ import pytest
 from typer._click.exceptions import UsageError
 
 import run
-from edge_agent.cli import run_options
+from edge_agent.run import run_options
 from tests.docs.commands_pages import program
 from tests.docs.markdown import FILES, ROOT, anchor, commands, files_named, headings, links, places, run_lines
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from edge_agent import cli, local_client
+from edge_agent import local_client
 from edge_agent.commands import STATUS_FIRST, app
+from edge_agent.run import run_options
 from shared.errors import BadInput
 
 
@@ -42,6 +43,6 @@ def test_status_begins_with_what_a_technician_looks_for(
 
 def test_the_options_of_run_can_be_looked_at_without_running() -> None:
     """`run` stays outside the command-line library, so its options stand in a parser of their own."""
-    given = cli.run_options().parse_args(["--instance", "till1", "--port", "8078"])
+    given = run_options().parse_args(["--instance", "till1", "--port", "8078"])
 
     assert (given.instance, given.port, given.server) == ("till1", 8078, None)
