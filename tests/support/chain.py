@@ -224,6 +224,11 @@ class Chain:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def kill(self) -> None:
+        """A power cut of everything: quicker than `close`, for tests that do not ask what a clean stop does."""
+        for process in (*self.nodes, *(machine.process for machine in self.machines)):
+            process.kill()
+
     async def close(self) -> None:
         for station in self.stations:
             station.process.terminate()
