@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections import Counter
 from types import TracebackType
@@ -33,6 +34,13 @@ def sale(number: int, amount_minor: int = 100) -> dict[str, Any]:
         "kind": "sale",
         "payload": {"currency": "EUR", "lines": [line], "payments": [payment], "total_minor": amount_minor},
     }
+
+
+def large_sale(number: int) -> dict[str, Any]:
+    """Nearly as large as a document may be, and nothing that could be made smaller."""
+    document = sale(number)
+    document["payload"]["picture"] = secrets.token_hex(400_000)
+    return document
 
 
 class Seller:

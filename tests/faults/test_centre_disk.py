@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
+from shared.canonical import canonical
+from tests.faults.disk import NO_TMPFS, fill, small_disk
+from tests.faults.hand import HandStation
 from tests.faults.prices import load_prices
-from tests.faults.seller import Seller, reckon, sell
+from tests.faults.seller import Seller, large_sale, reckon, sell
 from tests.support.chain import Chain
 from tests.support.processes import Process, python
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-STATIONS = 2
+SMALL = "48m"
+"""Of the disk that the centre's database lies on."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_chain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chain]:
+    """A centre on a small disk of its own, where there can be one, and two stations."""
+    folder = tmp_path_factory.mktemp("chain")
+    with small_disk(folder / "centre", SMALL):
+        async with Chain(folder, stations=2) as chain:
+            yield chain
+            chain.kill()
 
 
 async def test_a_centre_restored_from_an_older_backup_gets_everything_again(chain: Chain) -> None:
@@ -64,3 +81,39 @@ async def test_a_second_centre_on_the_same_database_is_refused(chain: Chain) -> 
     assert str(chain.nodes[0].pid) in second.log()
     await sell(chain.stations[0], 3)
     await reckon(chain)
+
+
+async def test_a_centre_with_a_full_disk_says_so_and_takes_the_rest_later(chain: Chain) -> None:
+    """507 for what it cannot store; HQ can read on, the stations sell and keep, and with room all of it arrives."""
+    if not (chain.folder / "centre").is_mount():
+        pytest.skip(NO_TMPFS)
+    one, two = chain.stations
+    hand = await HandStation.enrol(chain)
+    ballast = chain.folder / "centre" / "ballast"
+    async with Seller(one) as first, Seller(two) as second:
+        await first.sold(5)
+        await asyncio.to_thread(fill, ballast)
+        try:
+            while True:
+                documents = [hand.document(canonical(large_sale(number)["payload"])) for number in range(4)]
+                seq, head = hand.seq, hand.head
+                status, answer = await hand.push(documents)
+                if status != 200:
+                    break
+                chain.brought |= {doc_id_of(document) for document in documents}
+            assert (status, answer["type"]) == (507, "urn:counterflow:problem:cannot-store")
+            await first.sold(20)
+            await second.sold(20)
+            assert (await chain.admin("GET", "/status"))["documents"] > 0
+        finally:
+            ballast.unlink()
+        hand.seq, hand.head = seq, head
+        status, answer = await hand.push(documents)
+        assert status == 200, answer
+        chain.brought |= {doc_id_of(document) for document in documents}
+    await reckon(chain)
+
+
+def doc_id_of(document: tuple[bytes, bytes]) -> str:
+    doc_id: str = json.loads(document[0])["doc_id"]
+    return doc_id

@@ -104,7 +104,7 @@ async def test_a_centre_that_dies_loses_nothing(chain: Chain, point: str) -> Non
     torn = tries = 0
     async with AsyncExitStack() as selling:
         for station in chain.stations:
-            await selling.enter_async_context(Seller(station))
+            await selling.enter_async_context(Seller(station, pause_s=0.1))
         while torn < KILLS:
             tries += 1
             assert tries < 2 * KILLS, f"{torn} of {tries} kills at {point} tore a request"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from tests.faults.disk import fill, small_disk
-from tests.faults.seller import Seller, reckon, sale, sell, sent
+from tests.faults.disk import NO_TMPFS, fill, small_disk
+from tests.faults.seller import Seller, large_sale, reckon, sale, sell, sent
 from tests.support.chain import Chain, Station, run_command
 from tests.support.processes import Process, python
 
@@ -181,16 +179,12 @@ async def until_refused(station: Station) -> None:
             return
 
 
-def large_sale(number: int) -> dict[str, Any]:
-    """Nearly as large as a document may be, and nothing that could be made smaller."""
-    document = sale(number)
-    document["payload"]["picture"] = secrets.token_hex(400_000)
-    return document
-
-
 async def test_a_full_disk_refuses_cleanly_and_keeps_what_was_accepted(chain: Chain, tmp_path: Path) -> None:
     """The till is told "cannot store", nothing accepted is lost, and with room again it sells on by itself."""
-    with small_disk(tmp_path / "small", SMALL) as disk:
+    disk = tmp_path / "small"
+    with small_disk(disk, SMALL) as is_small:
+        if not is_small:
+            pytest.skip(NO_TMPFS)
         async with chain.one_more(folder=disk / "till") as station:
             for number in range(3):
                 station.proxy.mode("cut")
@@ -209,7 +203,10 @@ async def test_an_agent_that_is_switched_on_with_a_full_disk_sells_once_there_is
     chain: Chain, tmp_path: Path
 ) -> None:
     """It starts, refuses what has no room and keeps all that it had; with room it needs no hand."""
-    with small_disk(tmp_path / "small", SMALL) as disk:
+    disk = tmp_path / "small"
+    with small_disk(disk, SMALL) as is_small:
+        if not is_small:
+            pytest.skip(NO_TMPFS)
         async with chain.one_more(folder=disk / "dark-till") as station:
             station.proxy.mode("cut")
             await sell(station, 10)
