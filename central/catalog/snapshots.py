@@ -32,7 +32,9 @@ from shared.errors import DamagedData, Gone
 
 LOOK_EVERY_S = 60.0
 SETTLE_S = 2.0
-"""After a publication, before building: a list that is published in parts is one snapshot, not ten."""
+"""Without a publication, before building: a list that is published in parts is one snapshot, not ten."""
+SETTLE_MAX_S = 60.0
+"""Where publications never stop."""
 SMALL_SCOPE_ROWS = 1_000
 """Scopes up to this size are taken by changes alone."""
 REBUILD_SHARE = 0.1
@@ -238,9 +240,10 @@ class Snapshots:
         finally:
             for task in waits:
                 task.cancel()
-        if self._moved.is_set():
-            await self._clock.sleep(SETTLE_S)
+        since_ms = self._clock.tick_ms()
+        while self._moved.is_set() and self._clock.tick_ms() - since_ms < SETTLE_MAX_S * 1000:
             self._moved.clear()
+            await self._clock.sleep(SETTLE_S)
 
     def _path(self, sha256: bytes) -> Path:
         return self._folder / f"{sha256.hex()}.db"

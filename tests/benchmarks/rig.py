@@ -130,8 +130,9 @@ class Rig(Chain):
         await until(f"{name} is published", lambda: asyncio.to_thread(report.exists), look_s=0.05)
         return await self.rows.head("base")
 
-    async def snapshot_is_built(self) -> bool:
-        return await self.rows.one("SELECT count(*) FROM snapshots WHERE built_ms > 0") > 0
+    async def snapshot_is_built(self, head: int) -> bool:
+        """Whether a snapshot offers everything up to *head*: one of half a list would be loaded first."""
+        return await self.rows.one(f"SELECT count(*) FROM snapshots WHERE built_ms > 0 AND seq >= {head}") > 0
 
 
 class Fleet:

@@ -33,7 +33,7 @@ async def measure(bench: Bench) -> list[Figure]:
     with bench.scratch("first-load") as folder:
         async with Rig(folder) as rig:
             head = await rig.publish("items", products, "complete")
-            await until("the snapshot is built", rig.snapshot_is_built, look_s=0.1)
+            await until("the snapshot is built", partial(rig.snapshot_is_built, head), look_s=0.1)
             for run in bench.runs:
                 file_s, name_s = await _load_by_file(rig, f"S1-T{run + 1}", head, products[-1])
                 rows_s = await _load_by_rows(rig, head)

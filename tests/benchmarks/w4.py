@@ -39,8 +39,8 @@ async def measure(bench: Bench) -> list[Figure]:
         one, full, empty = await asyncio.to_thread(_limits, folder, bench, products)
     with bench.scratch("full-stores") as folder:
         async with Rig(folder) as rig:
-            await rig.publish("items", list(products), "complete")
-            await until("the snapshot is built", rig.snapshot_is_built, look_s=0.1)
+            head = await rig.publish("items", list(products), "complete")
+            await until("the snapshot is built", partial(rig.snapshot_is_built, head), look_s=0.1)
             station = await rig.add("S1-T1")
             ours = await _one_station(bench, rig, station)
             fifty, cpu_s = await _full_stores(bench, rig, station)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ import pytest
 
 from central.catalog.changes import Pages
 from central.catalog.publish import Publisher
-from central.catalog.snapshots import GRACE_MS, Snapshots, may_change, wants_snapshot
+from central.catalog.snapshots import GRACE_MS, SETTLE_S, Snapshots, may_change, wants_snapshot
 from central.db import leases, station_scopes
 from central.db import snapshots as db
 from central.db.catalog import ScopeState, find_scope
@@ -81,6 +82,28 @@ async def test_a_snapshot_is_built_once_and_again_after_enough_changes(
     second = await offered(database)
     assert second is not None
     assert second.seq == 3_100
+
+
+async def test_a_list_that_is_published_in_parts_is_one_snapshot(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    """While parts keep coming nothing is built; when they have stopped for a while, one of all of them is."""
+    publisher, snapshots = Publisher(database), node(database, clock, tmp_path)
+    running = asyncio.create_task(snapshots.run())
+    await asyncio.sleep(0.2)  # there is nothing yet, and it waits
+    for part in range(5):
+        await publisher.publish({"base": many(1_500, f"part{part}")})
+        snapshots.published(["base"])
+        clock.move(SETTLE_S * 0.9)
+        await asyncio.sleep(0.05)
+        assert await offered(database) is None
+    async with asyncio.timeout(20):
+        while (built := await offered(database)) is None:
+            clock.move(SETTLE_S)
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert built.seq == 5 * 1_500
 
 
 async def test_the_file_holds_the_rows_and_what_tills_look_up_by(
