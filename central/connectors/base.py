@@ -9,7 +9,7 @@ for everything that is not a plain answer: they are what keeps a lost answer fro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -37,11 +37,97 @@ class Idempotency(StrEnum):
         return self not in (Idempotency.NATIVE_KEY, Idempotency.AT_LEAST_ONCE)
 
 
+# ---- what a system has ----
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A field of the other system's records; mappings are checked against these when they are loaded."""
+
+    type: Literal["text", "integer", "decimal", "boolean", "date", "time", "list", "object"] = "text"
+    required: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something that can be read. `fields` empty: not known beforehand (files), so anything may be named.
+
+    `cursor` says how a later run goes on: `sequence` misses nothing; `time` may miss what was committed late, so it is
+    read with an overlap; None: only a full run tells.
+    """
+
+    title: str
+    fields: Mapping[str, Trait] = field(default_factory=dict)
+    key: str = "id"
+    cursor: Literal["sequence", "time"] | None = None
+    entity: str | None = None  # the catalog entity that it usually becomes
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that can be written. `undo`: what was created can be taken back."""
+
+    title: str
+    fields: Mapping[str, Trait] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()  # of documents that it usually gets
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `check` looked at: can it be reached, are we signed in, may we, is it there."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+    hint: str = ""
+
+
+# ---- what is read ----
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One run over a source. `since` is the cursor of the run before, None for all of it."""
+
+    source: str
+    since: str | None = None
+    overlap_s: int = 0
+    page: int = 500
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records as the other system has them, numbers as Decimal or int, never float.
+
+    `cursor` is where a later run may begin once all pages up to this one are durable here; None: no such place.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    deleted: Sequence[str] = ()  # keys
+    cursor: str | None = None
+
+
 # ---- what goes out ----
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and its answer, kept beside the attempt; masked and cut to size by whoever keeps it."""
+
+    request: str
+    answer: str
+
+
 class Delivery(NamedTuple):
-    """One effect of one document in one system. `header` and `payload` are the exact bytes as sealed at the till."""
+    """One effect of one document in one system. `header` and `payload` are the exact bytes as sealed at the till.
+
+    `record` is what the mapping made of it for `target`; both are absent for an integration that takes documents as
+    they are.
+    """
 
     key: str
     effect: str
@@ -52,14 +138,24 @@ class Delivery(NamedTuple):
     store: str
     header: bytes
     payload: bytes
+    target: str | None = None
+    record: Mapping[str, Any] | None = None
+
+
+def tell_nobody(_exchange: Exchange) -> None:
+    """For batches whose exchanges nobody keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Deliveries that are sent together, in order; id and members were stored before the first byte left."""
+    """Deliveries that are sent together, in order; id and members were stored before the first byte left.
+
+    A connector calls `tell` with each request and answer, before it judges the answer.
+    """
 
     batch_id: str
     deliveries: Sequence[Delivery]
+    tell: Callable[[Exchange], None] = tell_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +167,19 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a system said to a batch: every delivery that is not in *rejected* took effect."""
+class Written:
+    """How the other system calls what a delivery made there; it is written back to us."""
 
-    rejected: Mapping[str, Rejection] = field(default_factory=dict)  # by delivery key
+    id: str
+    number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system said to a batch: every delivery that is not in *rejected* took effect. Both by delivery key."""
+
+    rejected: Mapping[str, Rejection] = field(default_factory=dict)
+    written: Mapping[str, Written] = field(default_factory=dict)
 
 
 UnknownBatches = Callable[[Collection[str]], Awaitable[set[str]]]
@@ -172,6 +277,10 @@ class Connector(ABC):
     title: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     idempotency: ClassVar[Idempotency]
+    sources: ClassVar[Mapping[str, Source]] = {}
+    targets: ClassVar[Mapping[str, Target]] = {}
+    tested: ClassVar[str] = "documents only"
+    """What it was tested against: a real system, an emulator proven by an independent client, documents only."""
     whole: ClassVar[bool] = False
     """A batch takes effect as a whole or not at all. Else a document is never in one batch with what it refers to."""
     timeout_s: ClassVar[float] = 30.0
@@ -212,6 +321,24 @@ class Connector(ABC):
     @abstractmethod
     async def deliver(self, batch: Batch) -> Answer:
         """Send a batch; it returns when the effect is durable over there, and else raises one of the four failures."""
+
+    def read(self, request: Read) -> AsyncIterator[Page]:
+        """Records of a source, page by page; raises the failures above. Each call goes over the source once."""
+        raise NotImplementedError(f"{self.title} declares no source {request.source}")
+
+    async def find(
+        self, target: str, field_name: str, values: Collection[str]
+    ) -> Mapping[str, Sequence[str]]:
+        """Which records of a target bear each of these values: value -> their ids, several where it is doubled."""
+        raise NotImplementedError(f"{self.title} cannot be searched for {target}")
+
+    async def create(self, target: str, record: Mapping[str, Any]) -> Written:
+        """Make one record (a party, a reference value); only after `find` found none."""
+        raise NotImplementedError(f"{self.title} declares no target {target}")
+
+    async def undo(self, target: str, ids: Sequence[str]) -> Mapping[str, Rejection]:
+        """Take back records that we made; returns those that the other system would not give up, by id."""
+        raise NotImplementedError(f"{self.title} takes nothing back")
 
     @abstractmethod
     async def pull(self) -> Incoming | None:

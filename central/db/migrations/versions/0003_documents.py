@@ -1,0 +1,11 @@
+"""Tables of integrations: documents."""
+
+from __future__ import annotations
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None: ...
