@@ -80,6 +80,8 @@ class Venv:
         env["PATH"] = str(self.bin) + os.pathsep + env.get("PATH", "")
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self.root), env.get("PYTHONPATH", "")]))
         env["PYTHONUTF8"] = "1"  # names of goods on a Windows console
+        # Tests and demo start hundreds of processes: without compiled modules each start costs half as much again.
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         return env
 
 

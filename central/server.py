@@ -138,6 +138,11 @@ def make_app(centre: Centre) -> web.Application:
     app = web.Application(middlewares=[centre.metrics.middleware, refuse_in_our_words])
     for api in (StationApi(centre), CatalogApi(centre.catalog), AdminApi(centre), SystemApi(centre)):
         mount(app, api, centre)
+
+    async def end_waits(_: web.Application) -> None:
+        centre.catalog.wakeups.end_all()
+
+    app.on_shutdown.append(end_waits)  # or stopping would take as long as requests may be under way
     return app
 
 

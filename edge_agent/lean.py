@@ -10,15 +10,21 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-_create = ssl.create_default_context
+_create, _load = ssl.create_default_context, ssl.SSLContext.set_default_verify_paths
 
 
 def _empty(*_: Any, **__: Any) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+def _nothing(_: ssl.SSLContext) -> None:
+    pass
+
+
 ssl.create_default_context = _empty
+ssl.SSLContext.set_default_verify_paths = _nothing  # type: ignore[assignment,method-assign]
 try:
     import aiohttp.connector  # noqa: F401 - imported for what it does when it is imported
 finally:
     ssl.create_default_context = _create
+    ssl.SSLContext.set_default_verify_paths = _load  # type: ignore[method-assign]

@@ -78,6 +78,11 @@ class Wakeups:
             self._end_waits()
             await self._clock.sleep(LOOK_EVERY_S)
 
+    def end_all(self) -> None:
+        """The node stops: every wait ends as after its time, and the station asks again whoever serves then."""
+        for waiter in self._waiters.values():
+            _wake(waiter, changed=False)
+
     async def look(self) -> None:
         """Compare with the last look, and wake whom a change concerns."""
         async with self._database.read() as connection:

@@ -7,12 +7,8 @@ the tables changed under it. Published migrations never change; a test shows tha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,25 +16,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db.database import Database
 from shared.errors import ConfigError
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _SCRIPTS = Path(__file__).parent / "migrations"
+
+# By the number in front of its name: alembic itself is for migrations, and no start waits until it is imported.
+HEAD = max(path.name.partition("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*_*.py"))
+"""The schema that this build works on."""
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
     """Alembic's settings; *connection* is the one that `migrations/env.py` works on."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     config.attributes["connection"] = connection
     return config
-
-
-def _head() -> str:
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert head is not None, "there is at least one migration"
-    return head
-
-
-HEAD = _head()
-"""The schema that this build works on."""
 
 
 async def current(connection: AsyncConnection) -> str | None:
@@ -57,6 +52,9 @@ async def migrate(url: str) -> str:
     Raises:
         ConfigError: the database has a schema that this build does not know; nothing was changed.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     database = Database(url)
     try:
         async with database.write() as connection:

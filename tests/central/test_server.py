@@ -14,8 +14,9 @@ import pytest
 from central.config import Config
 from central.db import schema
 from central.db.owner import owned
-from central.server import serve
+from central.server import listen, make_app, serve
 from shared.errors import Busy, ConfigError
+from tests.support.centre import enrolled, open_centre
 
 
 async def test_node_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
@@ -36,6 +37,22 @@ async def test_node_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
             assert answer.status == 200
         os.kill(os.getpid(), signal.SIGTERM)
         await node
+
+
+async def test_a_node_that_stops_answers_the_stations_that_wait(tmp_path: Path) -> None:
+    """A wait for news ends with "nothing new" when the node stops, instead of being cut off after the grace time."""
+    config = Config(data_dir=tmp_path, port=0)
+    async with open_centre(config.url, tmp_path) as centre, aiohttp.ClientSession() as http:
+        runner, port = await listen(make_app(centre), config)
+        headers = {"Authorization": f"Bearer {(await enrolled(centre)).token}"}
+        url = f"http://127.0.0.1:{port}/v1"
+        async with http.get(f"{url}/manifest", headers=headers) as manifest:
+            seen = manifest.headers["ETag"]
+        waiting = asyncio.create_task(http.get(f"{url}/wait", params={"seen": seen}, headers=headers))
+        while not centre.catalog.wakeups.waiting:  # noqa: ASYNC110 -- the request is on its way
+            await asyncio.sleep(0)
+        await runner.cleanup()
+        assert (await waiting).status == 204
 
 
 async def test_second_process_on_a_database_is_refused(tmp_path: Path) -> None:

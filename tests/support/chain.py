@@ -34,7 +34,7 @@ POLL_S = 0.1
 
 
 # Below the ports that outgoing connections get: a process that is down for a moment must find its own free again.
-_ports = itertools.cycle(range(10_000 + os.getpid() % 200 * 100, 32_000))
+_ports = itertools.cycle(range(10_000 + os.getpid() % 100 * 200, 32_000))
 
 
 class ChainFailed(AssertionError):

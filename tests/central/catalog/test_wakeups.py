@@ -111,6 +111,15 @@ async def settle_once() -> None:
         await asyncio.sleep(0.001)
 
 
+async def test_a_node_that_stops_ends_all_waits(chain: Chain, clock: ManualClock) -> None:
+    """Stations hang on a line for a minute: that is no reason for a node to take any time to stop."""
+    store = await chain.store("S1")
+    node = Node(chain.database, clock)
+    waits = [await node.waiting(await chain.station(code, store)) for code in ("T-1", "T-2")]
+    node.wakeups.end_all()
+    assert [await wait for wait in waits] == [None, None]
+
+
 async def test_a_second_wait_replaces_the_first(chain: Chain, clock: ManualClock) -> None:
     """A station has one line: the request that it gave up does not wait on."""
     station = await chain.station("T-1", await chain.store("S1"))

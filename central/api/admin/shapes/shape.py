@@ -19,7 +19,7 @@ CODE_DAYS = 14
 class Shape(BaseModel):
     """A request: a field that nobody knows is a typing error and is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built when first used
 
 
 def code_field(default: Any = ..., description: str = "") -> Any:
