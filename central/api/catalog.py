@@ -14,6 +14,7 @@ from central.api.http import (
     Auth,
     KeyIdentity,
     StationIdentity,
+    bearer,
     endpoint,
     framed,
     query_int,
@@ -121,7 +122,7 @@ class CatalogApi:
                 "query parameter seen is missing", hint="send the ETag of the manifest that you have"
             )
         timeout_s = query_int(request, "timeout", Limits.WAIT_S, 0, WAIT_MAX_S)
-        tag = await self._room.wakeups.wait(_station(request).station_no, seen, timeout_s)
+        tag = await self._room.wakeups.wait(_station(request).station_no, bearer(request), seen, timeout_s)
         if tag is None:
             packed, frame = wire.pack(b"")
             return framed(request, packed, frame, status=204)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """One waiting station. `names` and `poke` are None until they were read: until then anything wakes it."""
+    """One waiting machine. `names` and `poke` are None until they were read: until then anything wakes it."""
 
     station_no: int
     deadline_ms: int  # by the tick
@@ -39,14 +39,19 @@ class Wakeups:
         self._database = database
         self._clock = clock
         self._scopes = scopes
-        self._waiters: dict[int, _Waiter] = {}
+        self._waiters: dict[tuple[int, str], _Waiter] = {}
         self._stamp: Stamp | None = None
         self._heads: dict[str, int] = {}
 
-    async def wait(self, station_no: int, seen: str, timeout_s: int) -> str | None:
-        """The station's tag as soon as it differs from the one it has *seen*, or None after *timeout_s*."""
+    async def wait(self, station_no: int, session: str, seen: str, timeout_s: int) -> str | None:
+        """The station's tag as soon as it differs from the one it has *seen*, or None after *timeout_s*.
+
+        Args:
+            session: two machines of one station (a replaced one, a copy) wait side by side, each in its own.
+        """
         # Registered before the first look: a publication in between must not be missed.
-        waiter = self._register(station_no, timeout_s)
+        line = station_no, session
+        waiter = self._register(line, timeout_s)
         try:
             while True:
                 view = await self._scopes.view(station_no)
@@ -57,8 +62,8 @@ class Wakeups:
                     return None
                 waiter.woken = asyncio.get_running_loop().create_future()
         finally:
-            if self._waiters.get(station_no) is waiter:
-                del self._waiters[station_no]
+            if self._waiters.get(line) is waiter:
+                del self._waiters[line]
 
     def published(self, scopes: Collection[str]) -> None:
         """These scopes moved: wake whom it concerns."""
@@ -100,17 +105,17 @@ class Wakeups:
 
     @property
     def waiting(self) -> int:
-        """How many stations wait on this node."""
+        """How many machines wait on this node."""
         return len(self._waiters)
 
-    def _register(self, station_no: int, timeout_s: int) -> _Waiter:
-        earlier = self._waiters.get(station_no)
+    def _register(self, line: tuple[int, str], timeout_s: int) -> _Waiter:
+        earlier = self._waiters.get(line)
         if earlier is not None:
-            # A station has one line; the earlier request is one that it has given up.
+            # A machine has one line; the earlier request is one that it has given up.
             _wake(earlier, changed=False)
         deadline_ms = self._clock.tick_ms() + timeout_s * 1000
-        waiter = _Waiter(station_no, deadline_ms, asyncio.get_running_loop().create_future())
-        self._waiters[station_no] = waiter
+        waiter = _Waiter(line[0], deadline_ms, asyncio.get_running_loop().create_future())
+        self._waiters[line] = waiter
         return waiter
 
     def _end_waits(self) -> None:

@@ -23,12 +23,14 @@ class Node:
         self.wakeups = Wakeups(database, clock, self.scopes)
         self.publisher = Publisher(database)
 
-    async def waiting(self, station: int, timeout_s: int = 55) -> asyncio.Task[str | None]:
+    async def waiting(
+        self, station: int, timeout_s: int = 55, session: str = "one"
+    ) -> asyncio.Task[str | None]:
         """A station that waits, registered and with its scopes read."""
         seen = (await self.scopes.manifest(station)).tag
-        task = asyncio.create_task(self.wakeups.wait(station, f'"{seen}"', timeout_s))
+        task = asyncio.create_task(self.wakeups.wait(station, session, f'"{seen}"', timeout_s))
         waiters = self.wakeups._waiters
-        while waiters.get(station) is None or waiters[station].names is None:  # noqa: ASYNC110 - a read is under way
+        while waiters.get((station, session)) is None or waiters[station, session].names is None:  # noqa: ASYNC110 - a read is under way
             await asyncio.sleep(0)
         return task
 
@@ -129,6 +131,19 @@ async def test_a_second_wait_replaces_the_first(chain: Chain, clock: ManualClock
     assert await first is None
     assert node.wakeups.waiting == 1
     second.cancel()
+
+
+async def test_two_machines_of_a_station_wait_side_by_side(chain: Chain, clock: ManualClock) -> None:
+    """A replaced machine that empties its journal, or a copy, does not end the other one's wait; both are woken."""
+    station = await chain.station("T-1", await chain.store("S1"))
+    node = Node(chain.database, clock)
+    await node.wakeups.look()
+    one, two = await node.waiting(station), await node.waiting(station, session="two")
+    assert not await settle(one)
+    assert node.wakeups.waiting == 2
+    await chain.poke(station)
+    await node.wakeups.look()
+    assert await one == await two is not None
 
 
 async def test_a_failing_look_does_not_end_the_looking(
