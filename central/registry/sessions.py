@@ -26,6 +26,8 @@ from shared.errors import BadInput, NotAllowed, NotAuthenticated
 from shared.protocol.messages import EpochClaim, EpochState, Hello, Limits, SessionReply, SessionRequest
 
 SKEW_ALERT_MS = 60_000
+APPROVAL_RETRY_S = 15
+"""Somebody at HQ approves while others stand before the till and wait for it."""
 READ_BACK_MS = 35 * 86_400_000
 """Epochs touched within this time are offered to be read back (R7)."""
 
@@ -104,7 +106,9 @@ class Sessions:
             )
         if station.state == "waiting":
             raise NotAllowed(
-                f'station "{station.code}" waits for approval by HQ', code="not-approved", retry_after_s=60
+                f'station "{station.code}" waits for approval by HQ',
+                code="not-approved",
+                retry_after_s=APPROVAL_RETRY_S,
             )
         current_epoch = bytes.fromhex(request.current_epoch)
         decision = await self._decide(connection, station, request, nonce_ms, state)

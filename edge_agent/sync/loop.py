@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 60.0
-APPROVAL_PAUSE_MAX_S = 15.0
-"""Somebody at HQ approves while others stand before the till and wait for it."""
 RETRY_AFTER_MAX_S = 600.0
 """No server, however wrong, silences a station for longer."""
 WHY_MAX_CHARS = 200
@@ -66,9 +64,9 @@ async def keep_going(
             lost(told)
             if isinstance(error, DamagedData):
                 broke(line.name, told)
-            rest_s = backoff.next_delay(failures, rng, _asked_pause_s(error), BACKOFF_BASE_S, BACKOFF_CAP_S)
-            if getattr(error, "name", "") == "not-approved":
-                rest_s = min(rest_s, APPROVAL_PAUSE_MAX_S)
+            # Waiting for approval is no failure that grows: the centre says how often it wants to be asked.
+            attempt = 1 if getattr(error, "name", "") == "not-approved" else failures
+            rest_s = backoff.next_delay(attempt, rng, _asked_pause_s(error), BACKOFF_BASE_S, BACKOFF_CAP_S)
         except Exception as error:
             failures += 1
             what = f"{type(error).__name__}: {error}"[:WHY_MAX_CHARS]

@@ -120,8 +120,9 @@ async def test_stations_of_a_group_wait_for_approval(database_url: str, tmp_path
         assert (await enroll(centre, code, second, wished="my-till")).station == "my-till"
         assert await refused(centre, code, HandStation("x", seed=3)) == "code-spent"
 
-        with pytest.raises(NotAllowed, match="waits for approval"):
+        with pytest.raises(NotAllowed, match="waits for approval") as waiting:
             await first.sign_in(centre)
+        assert waiting.value.extra["retry_after_s"] == 15
         async with centre.database.write() as connection:
             await centre.enrolment.approve(connection, 1)
             await centre.enrolment.approve(connection, 1)
