@@ -18,6 +18,7 @@ from edge_agent.db.catalog_changes import NewRows, changes_of
 from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.sync import catalog_plan as plan
 from edge_agent.sync.catalog_plan import Doubt
+from shared.backoff import Reminders
 from shared.clock import Clock
 from shared.errors import ConnectionFailed, CounterflowError, DamagedData
 from shared.protocol.messages import ChangesEnvelope, Limits, Manifest, ScopeOffer
@@ -87,6 +88,7 @@ class DownloadLine:
         self._etag = ""
         self._offers: dict[str, ScopeOffer] = {}
         self._doubts: dict[str, Doubt] = {}
+        self._reminders = Reminders()
         self._waited_for: str | None = None
         self._look = True
         self._untidy = True
@@ -138,6 +140,7 @@ class DownloadLine:
         for scope, doubt in list(self._doubts.items()):
             if scope not in offers:
                 del self._doubts[scope]
+                self._reminders.forget(scope)
             elif scope in self._offers:
                 self._doubts[scope] = plan.after_news(doubt, self._offers[scope], offers[scope])
         if self._etag and manifest.poke > self.poke:
@@ -160,9 +163,10 @@ class DownloadLine:
                 loading = self._load_whole(offer) if replace else self._load_changes(offer, after)
                 await self._load(offer, loading, whole=replace)
             case plan.Distrust(offer):
-                log.error(
-                    "catalog_differs", extra={"scope": offer.scope, "gen": offer.gen, "head": offer.head}
-                )
+                if self._reminders.is_due(offer.scope, offer, self._clock.tick_ms()):
+                    log.error(
+                        "catalog_differs", extra={"scope": offer.scope, "gen": offer.gen, "head": offer.head}
+                    )
                 return False
             case plan.Settled():
                 return False
@@ -193,6 +197,7 @@ class DownloadLine:
         now = self._offers[offer.scope]
         if (have.gen, have.seq, have.count, have.digest) == (now.gen, now.head, now.count, now.digest):
             self._doubts.pop(offer.scope, None)
+            self._reminders.forget(offer.scope)
         elif whole:
             self._doubts[offer.scope] = plan.after_whole(doubt)
         log.info(

@@ -229,6 +229,30 @@ async def test_digest_that_never_fits_keeps_the_last_good_state_and_raises_an_al
     assert till.line.alarms() == []
 
 
+async def test_a_digest_that_goes_on_differing_is_logged_once_and_then_seldom(
+    till: Till, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often the till looks, a fault that nobody mends does not fill the disk with lines."""
+    await till.settle()
+    till.server.logs[1].publish([product("A50")])
+    till.server.lies["base"] = "99" * 16
+    await till.settle()
+
+    async def look_again() -> int:
+        caplog.clear()
+        for _ in range(5):
+            await till.line._perform()
+        return [record.message for record in caplog.records].count("catalog_differs")
+
+    assert await look_again() == 0
+    till.clock.move(60)
+    assert await look_again() == 1
+    till.clock.move(60)
+    assert await look_again() == 0
+    till.clock.move(60)
+    assert await look_again() == 1
+
+
 async def test_row_changed_by_hand_is_put_right(till: Till) -> None:
     """Whoever edits catalog.db is found out by the next count, and that scope comes anew."""
     await till.settle()
