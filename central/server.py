@@ -31,6 +31,7 @@ from central.db.owner import owned
 from central.deliveries.run import DeliveryRunner
 from central.intake.accept import JournalIntake
 from central.intake.apply import Applier
+from central.intake.held import HeldDocuments
 from central.intake.parked import Parked
 from central.intake.safety import SafeByAge
 from central.integrations.imports import FileImports
@@ -76,6 +77,7 @@ class Centre:
         self.integrations = Integrations(database, clock)
         self.applier = Applier(database, clock, self.integrations.targets)
         self.parked = Parked(database, self.integrations.targets)
+        self.held = HeldDocuments(database)
         self.intake = JournalIntake(database, self.applier.hand_over)
         self.safety = SafeByAge(database, clock, config.safe_after_days)
         self.deliveries = DeliveryRunner(

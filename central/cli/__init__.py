@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from central.cli import access, codes, deliveries, documents, local, oversight, registry, stations, stuck
+from central.cli import (
+    access,
+    codes,
+    deliveries,
+    documents,
+    held,
+    local,
+    oversight,
+    registry,
+    stations,
+    stuck,
+)
 from central.cli.client import Connection, config_file
 from shared import PROTOCOL_VERSION, __version__
 
@@ -33,7 +44,7 @@ for name, group in (
     ("documents", documents.app),
     ("waiting", stuck.waiting),
     ("parked", stuck.parked),
-    ("held", stuck.held),
+    ("held", held.app),
     ("integrations", deliveries.integrations),
     ("deliveries", deliveries.app),
     ("keys", access.keys),

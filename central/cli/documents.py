@@ -11,9 +11,6 @@ from central.cli.client import ask, part
 from central.cli.output import Json, Limit, Station, money, say, short_time, told
 
 app = typer.Typer(no_args_is_help=True, help="What the tills sent.")
-parked = typer.Typer(
-    no_args_is_help=True, help="Documents that could not be applied, by root cause, and their repair."
-)
 
 
 @app.command("list")
@@ -26,7 +23,8 @@ def list_documents(
     date: Annotated[str | None, typer.Option(help="Business date, 2026-11-21.", show_default=False)] = None,
     number: Annotated[str | None, typer.Option(help="The number for people.", show_default=False)] = None,
     state: Annotated[
-        str | None, typer.Option(help="applied, pending, waiting, parked or held.", show_default=False)
+        str | None,
+        typer.Option(help="applied, pending, waiting, parked, held or discarded.", show_default=False),
     ] = None,
     limit: Limit = 50,
     as_json: Json = False,

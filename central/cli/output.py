@@ -11,13 +11,15 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import orjson
 import typer
 
+from shared.canonical import parse_object
 from shared.clock import from_rfc3339
-from shared.errors import CounterflowError
+from shared.errors import BadInput, CounterflowError
 from shared.money import exponent_of
 
 P = ParamSpec("P")
@@ -59,6 +61,18 @@ def fields(pairs: Sequence[tuple[str, Any]]) -> None:
 def json(value: Any) -> None:
     """Print a value as indented JSON."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def object_in(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        BadInput: there is no such file, or something else in it.
+    """
+    try:
+        return parse_object(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
 
 
 def say(text: str) -> None:

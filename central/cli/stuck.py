@@ -1,4 +1,4 @@
-"""Commands for documents that are stuck: waiting, parked, held; and the repair of many at once."""
+"""Commands for documents that are stuck: waiting, parked; and the repair of many at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import typer
 from central.cli import output
 from central.cli.client import ask
 from central.cli.output import Json, Limit, Station, done, say, short_time, told
-from shared.canonical import parse, parse_object
+from shared.canonical import parse
 from shared.errors import BadInput
 
 waiting = typer.Typer(no_args_is_help=True, help="Documents that wait for another one.")
 parked = typer.Typer(
     no_args_is_help=True, help="Documents that could not be applied, by root cause, and their repair."
 )
-held = typer.Typer(no_args_is_help=True, help="Documents that are kept until HQ decides.")
 
 
 @waiting.command("list")
@@ -42,46 +41,6 @@ def list_waiting(context: typer.Context, limit: Limit = 200, as_json: Json = Fal
             for row in found
         ],
     )
-
-
-@held.command("list")
-@told
-def list_held(
-    context: typer.Context,
-    station: Station = None,
-    why: Annotated[
-        str | None, typer.Option(help="quarantine, retired-key, conflict or damaged.", show_default=False)
-    ] = None,
-    limit: Limit = 200,
-    as_json: Json = False,
-) -> None:
-    """Documents that are kept, but not applied until HQ decides."""
-    found = ask(context.obj, lambda client: client.pages("/v1/admin/held", limit, station=station, why=why))
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("no", "since", "station", "why", "number", "kind", "doc_id"),
-        [
-            (
-                row["doc_no"],
-                short_time(row["since"]),
-                row["station"],
-                row["why"],
-                row["number"],
-                row["kind"],
-                row["doc_id"],
-            )
-            for row in found
-        ],
-    )
-    stations = sorted({row["station"] for row in found if row["why"] in ("quarantine", "retired-key")})
-    if stations:
-        say(f"what quarantine and retired-key hold is applied by: stations release {stations[0]}")
-    if any(row["why"] == "conflict" for row in found):
-        say(
-            "conflict: another document has the same doc_id; compare `documents show NO` with `documents show DOC_ID`"
-        )
 
 
 @parked.command("list")
@@ -170,10 +129,7 @@ def repair(
     if values:
         body["set"] = dict(_assignment(text) for text in values)
     if payload is not None:
-        try:
-            body["payload"] = parse_object(payload.read_bytes(), str(payload))
-        except OSError as error:
-            raise BadInput(f"{payload} cannot be read: {error.strerror}") from None
+        body["payload"] = output.object_in(payload)
     answer = ask(context.obj, lambda client: client.post("/v1/admin/parked/repair", body))
     if as_json:
         output.json(answer)

@@ -14,7 +14,7 @@ _IN_MAX = 5_000
 
 
 class Body(NamedTuple):
-    """A stored document; `payload` is the corrected one where it was repaired."""
+    """A stored document; header and payload are the corrected ones where it was repaired."""
 
     doc_no: int
     station_no: int
@@ -53,7 +53,8 @@ async def take_pending(transaction: Transaction, limit: int) -> list[int]:
 
 
 _BODIES = (
-    "SELECT b.doc_no, b.station_no, b.received_ms, b.header, coalesce(r.payload, b.payload) FROM bodies b"
+    "SELECT b.doc_no, b.station_no, b.received_ms,"
+    " coalesce(r.header, b.header), coalesce(r.payload, b.payload) FROM bodies b"
     " LEFT JOIN repairs r ON r.doc_no = b.doc_no WHERE b.doc_no {among} ORDER BY b.doc_no"
 )
 _APPLIED = (

@@ -102,10 +102,11 @@ async def ready_deliveries(
             select(
                 deliveries.c.doc_no,
                 deliveries.c.effect,
-                bodies.c.header,
+                func.coalesce(repairs.c.header, bodies.c.header).label("header"),
                 (func.length(bodies.c.header) + func.length(bodies.c.payload)).label("size"),
             )
             .join(bodies, bodies.c.doc_no == deliveries.c.doc_no)
+            .outerjoin(repairs, repairs.c.doc_no == deliveries.c.doc_no)
             .where(
                 deliveries.c.integration_no == integration_no,
                 _READY,
@@ -198,7 +199,7 @@ async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow
             select(
                 deliveries.c.doc_no,
                 deliveries.c.effect,
-                bodies.c.header,
+                func.coalesce(repairs.c.header, bodies.c.header).label("header"),
                 func.coalesce(repairs.c.payload, bodies.c.payload).label("payload"),
                 stations.c.code.label("station"),
                 stores.c.code.label("store"),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     func,
     select,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +24,7 @@ from central.db.tables import (
     batches,
     bodies,
     deliveries,
+    discarded,
     documents,
     epochs,
     gate,
@@ -39,19 +41,22 @@ from central.db.tables import (
     waiting,
 )
 
-STATES = ("applied", "pending", "waiting", "parked", "held")
-_SMALL = {"pending": pending, "waiting": waiting, "parked": parked, "held": held}
+STATES = ("applied", "pending", "waiting", "parked", "held", "discarded")
+_SMALL = {"pending": pending, "waiting": waiting, "parked": parked, "held": held, "discarded": discarded}
 
 _STATE: ColumnElement[str] = case(
     (documents.c.doc_no.is_not(None), "applied"),
     (parked.c.doc_no.is_not(None), "parked"),
     (waiting.c.doc_no.is_not(None), "waiting"),
     (held.c.doc_no.is_not(None), "held"),
+    (discarded.c.doc_no.is_not(None), "discarded"),
     (pending.c.doc_no.is_not(None), "pending"),
     else_="lost",
 ).label("state")
 
-_WHY: ColumnElement[str | None] = func.coalesce(parked.c.reason, waiting.c.why, held.c.why).label("why")
+_WHY: ColumnElement[str | None] = func.coalesce(
+    parked.c.reason, waiting.c.why, held.c.why, discarded.c.reason
+).label("why")
 
 
 def _documents() -> Select[Any]:
@@ -62,7 +67,7 @@ def _documents() -> Select[Any]:
             stores.c.code.label("store"),
             bodies.c.received_ms,
             bodies.c.damaged,
-            bodies.c.header,
+            func.coalesce(repairs.c.header, bodies.c.header).label("header"),
             documents.c.total_minor,
             documents.c.currency,
             _STATE,
@@ -79,6 +84,8 @@ def _documents() -> Select[Any]:
             .outerjoin(waiting, waiting.c.doc_no == bodies.c.doc_no)
             .outerjoin(parked, parked.c.doc_no == bodies.c.doc_no)
             .outerjoin(held, held.c.doc_no == bodies.c.doc_no)
+            .outerjoin(discarded, discarded.c.doc_no == bodies.c.doc_no)
+            .outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
         )
         .order_by(bodies.c.doc_no.desc())
     )
@@ -131,12 +138,12 @@ async def document_exists(connection: AsyncConnection, doc_no: int) -> bool:
 
 
 async def conflict_headers(connection: AsyncConnection, limit: int) -> Sequence[AnyRow]:
-    """doc_no and header of what is held without a place at the gate."""
-    statement = select(bodies.c.doc_no, bodies.c.header).join(held, held.c.doc_no == bodies.c.doc_no)
-    statement = (
-        statement.where(held.c.why.in_(("conflict", "damaged"))).order_by(bodies.c.doc_no).limit(limit)
-    )
-    return (await connection.execute(statement)).all()
+    """doc_no and header of what is held, or was discarded, without a place at the gate."""
+    kept = union_all(
+        select(held.c.doc_no).where(held.c.why.in_(("conflict", "damaged"))), select(discarded.c.doc_no)
+    ).subquery("kept")
+    statement = select(bodies.c.doc_no, bodies.c.header).join(kept, kept.c.doc_no == bodies.c.doc_no)
+    return (await connection.execute(statement.order_by(bodies.c.doc_no).limit(limit))).all()
 
 
 async def document_at(connection: AsyncConnection, low: bytes, high: bytes, seq: int) -> Sequence[AnyRow]:
@@ -148,20 +155,17 @@ async def document_at(connection: AsyncConnection, low: bytes, high: bytes, seq:
 
 async def one_document(connection: AsyncConnection, doc_no: int) -> AnyRow:
     """A document as the list has it, with its payload, its repaired payload, and why it is where it is."""
-    statement = (
-        _documents()
-        .outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
-        .add_columns(
-            bodies.c.station_no,
-            bodies.c.payload,
-            repairs.c.payload.label("repaired"),
-            repairs.c.by.label("repaired_by"),
-            repairs.c.at_ms.label("repaired_ms"),
-            parked.c.detail,
-            parked.c.attempts,
-            parked.c.history,
-            waiting.c.reference,
-        )
+    statement = _documents().add_columns(
+        bodies.c.station_no,
+        bodies.c.header.label("sealed_header"),
+        bodies.c.payload,
+        repairs.c.payload.label("repaired"),
+        repairs.c.by.label("repaired_by"),
+        repairs.c.at_ms.label("repaired_ms"),
+        parked.c.detail,
+        parked.c.attempts,
+        parked.c.history,
+        waiting.c.reference,
     )
     return (await connection.execute(statement.where(bodies.c.doc_no == doc_no))).one()
 

@@ -21,6 +21,7 @@ from central.db.tables import (
     batches,
     bodies,
     deliveries,
+    discarded,
     documents,
     epochs,
     held,
@@ -167,6 +168,18 @@ async def unsettled_stations(connection: AsyncConnection) -> set[int]:
         statement = select(bodies.c.station_no).join(table, table.c.doc_no == bodies.c.doc_no).distinct()
         found |= set((await connection.execute(statement)).scalars())
     return found
+
+
+async def discarded_documents(connection: AsyncConnection, station: str | None) -> Sequence[AnyRow]:
+    """Documents that HQ decided to have no effect: `station, header, payload, damaged`; few by nature."""
+    statement = (
+        select(stations.c.code.label("station"), bodies.c.header, bodies.c.payload, bodies.c.damaged)
+        .select_from(discarded.join(bodies, bodies.c.doc_no == discarded.c.doc_no))
+        .join(stations, stations.c.station_no == bodies.c.station_no)
+    )
+    if station is not None:
+        statement = statement.where(stations.c.code == station)
+    return (await connection.execute(statement)).all()
 
 
 async def last_received_ms(connection: AsyncConnection) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 The station (or the scope) stands first in every key, so that Citus or YugabyteDB can distribute by it. Keys are
 small integers, document rows are written once and never updated: what state a document is in shows in which of the
-small tables (`pending`, `waiting`, `parked`, `held`) names it; in none of them it is applied.
+small tables (`pending`, `waiting`, `parked`, `held`, `discarded`) names it; in none of them it is applied.
 """
 
 from __future__ import annotations
@@ -226,15 +226,27 @@ held = Table(
     Column("since_ms", BigInteger, nullable=False),
 )
 
+discarded = Table(
+    "discarded",
+    metadata,
+    Column("doc_no", Big, primary_key=True, autoincrement=False),
+    Column("why", Text, nullable=False),  # what it was held for
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+"""Held documents of which HQ decided that they have no effect. They are kept like any other."""
+
 repairs = Table(
     "repairs",
     metadata,
     Column("doc_no", Big, primary_key=True, autoincrement=False),
-    Column("payload", LargeBinary, nullable=False),
+    Column("header", LargeBinary),
+    Column("payload", LargeBinary),
     Column("by", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )
-"""A corrected payload to be applied in place of the sealed one, which stays as it is."""
+"""What is applied in place of the sealed header and payload, which stay as they are; null: the sealed one."""
 
 documents = Table(
     "documents",

@@ -17,6 +17,7 @@ from central.db.tables import (
     bodies,
     damaged_hashes,
     deliveries,
+    discarded,
     documents,
     epochs,
     gate,
@@ -36,7 +37,13 @@ from central.db.tables import (
     waiting,
 )
 
-_SMALL: dict[str, Table] = {"pending": pending, "waiting": waiting, "parked": parked, "held": held}
+_SMALL: dict[str, Table] = {
+    "pending": pending,
+    "waiting": waiting,
+    "parked": parked,
+    "held": held,
+    "discarded": discarded,
+}
 
 # ---- chains ----
 
@@ -98,9 +105,10 @@ async def documents_page(
             bodies.c.doc_no,
             bodies.c.station_no,
             bodies.c.damaged,
-            bodies.c.header,
+            func.coalesce(repairs.c.header, bodies.c.header).label("header"),
             func.coalesce(repairs.c.payload, bodies.c.payload).label("payload"),
             bodies.c.payload.label("sealed"),
+            damaged_hashes.c.payload_hash.label("recorded_hash"),
             documents.c.kind,
             documents.c.total_minor,
             documents.c.business_date,
@@ -109,7 +117,9 @@ async def documents_page(
             bodies.outerjoin(
                 documents,
                 (documents.c.station_no == bodies.c.station_no) & (documents.c.doc_no == bodies.c.doc_no),
-            ).outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
+            )
+            .outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
+            .outerjoin(damaged_hashes, damaged_hashes.c.doc_no == bodies.c.doc_no)
         )
         .where(bodies.c.doc_no > after)
     )

@@ -8,13 +8,14 @@ documents. Pure but for `compare` and `lacking`, which read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import overview as rows
 from central.db.database import AnyRow, Database
 from shared.canonical import parse_object
+from shared.errors import BadInput
 
 REPORT_MARGIN_MS = 5_000
 """A report that was on its way while documents came in does not know them yet."""
@@ -41,7 +42,8 @@ class Claim:
 
     `unfit` is why it cannot be compared now, or empty. `aged` says that only its age speaks against it: equal figures
     agree all the same, different ones mean nothing yet. `unheard`: it does not answer HQ's last call yet (a release,
-    "sync now"), so the centre may rightly have more.
+    "sync now"), so the centre may rightly have more. `discarded`: of its totals, what HQ decided to have no effect.
+    `guess`: something that was discarded is damaged, so nobody can say how much it was.
     """
 
     totals: dict[Key, tuple[int, int]]
@@ -49,6 +51,8 @@ class Claim:
     unfit: str
     aged: bool = False
     unheard: bool = False
+    discarded: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    guess: bool = False
 
 
 async def compare(
@@ -83,11 +87,44 @@ async def lacking(connection: AsyncConnection, station: str | None) -> list[Tota
 async def _claims(connection: AsyncConnection, station: str | None) -> dict[str, Claim]:
     unsettled = await rows.unsettled_stations(connection)
     received = await rows.last_received_ms(connection)
+    discarded, damaged = taken_out(await rows.discarded_documents(connection, station))
     return {
-        row.code: claim_of(row, unsettled, received.get(row.station_no))
+        row.code: replace(
+            claim_of(row, unsettled, received.get(row.station_no)),
+            discarded=discarded.get(row.code, {}),
+            guess=row.code in damaged,
+        )
         for row in await rows.stations_for_status(connection)
         if station is None or row.code == station
     }
+
+
+def taken_out(found: Iterable[AnyRow]) -> tuple[dict[str, dict[Key, tuple[int, int]]], set[str]]:
+    """What discarded documents add up to, by station; and the stations of which that cannot be said. Pure."""
+    sums: dict[str, dict[Key, tuple[int, int]]] = {}
+    damaged = set()
+    for row in found:
+        paid = None if row.damaged else _paid(row)
+        if paid is None:
+            damaged.add(row.station)
+            continue
+        of_station = sums.setdefault(row.station, {})
+        for key, amount in paid:
+            count, total = of_station.get(key, (0, 0))
+            of_station[key] = count + 1, total + amount
+    return sums, damaged
+
+
+def _paid(row: AnyRow) -> list[tuple[Key, int]] | None:
+    """The payments of a stored document, None where it cannot be read."""
+    try:
+        date, content = parse_object(row.header)["business_date"], parse_object(row.payload)
+        return [
+            ((row.station, date, one["type"], content["currency"]), int(one["amount_minor"]))
+            for one in content.get("payments", ())
+        ]
+    except (BadInput, KeyError, TypeError, ValueError):
+        return None
 
 
 def claim_of(row: AnyRow, unsettled: set[int], received_ms: int | None) -> Claim:
@@ -146,6 +183,15 @@ def _station_side(
     said = said or (0, 0)
     if said == at_centre:
         return said, True, ""
+    count, amount = claim.discarded.get(key, (0, 0))
+    if said == (at_centre[0] + count, at_centre[1] + amount):
+        return said, True, f"{count} more at the station: discarded by HQ"
+    if claim.guess and said[0] > at_centre[0]:
+        return (
+            said,
+            None,
+            "HQ discarded a damaged document of this station: `documents list --state discarded`",
+        )
     if said[0] > at_centre[0]:
         return said, False, "the station has more: `counterflow-agent verify` there, `verify` here"
     if claim.unheard:

@@ -34,8 +34,8 @@ async def check_documents(
         gates = await rows.gates(connection, [doc_id for doc_id in ids if doc_id is not None])
         for row, header, doc_id in zip(page, headers, ids, strict=True):
             station, told_id = station_codes.get(row.station_no), _text(header.get("doc_id"), row.doc_no)
-            held_as = states["held"].get(row.doc_no)
-            faults = _state(row, states) + _gate(row, doc_id, gates.get(doc_id) if doc_id else None, held_as)
+            kept = _kept_apart(row.doc_no, states)
+            faults = _state(row, states) + _gate(row, doc_id, gates.get(doc_id) if doc_id else None, kept)
             if row.kind in RECEIPT_KINDS:
                 faults += _rows(row, line_sums.get(row.doc_no, (0, 0)), payment_sums.get(row.doc_no, (0, 0)))
             for check, what in faults:
@@ -52,18 +52,25 @@ def _state(row: AnyRow, states: dict[str, dict[int, str]]) -> list[tuple[str, st
         return []
     if not found:
         return [
-            ("state", "is stored, but neither applied nor pending, waiting, parked or held: it has no effect")
+            (
+                "state",
+                "is stored, but neither applied nor anywhere else where it would be kept: it has no effect",
+            )
         ]
     return [("state", f"is in more than one state: {', '.join(found)}")]
 
 
+def _kept_apart(doc_no: int, states: dict[str, dict[int, str]]) -> bool:
+    """Whether it has no place at the gate: damaged or in conflict until HQ decides, or discarded for good."""
+    return doc_no in states["discarded"] or states["held"].get(doc_no) in ("conflict", "damaged")
+
+
 def _gate(
-    row: AnyRow, doc_id: bytes | None, at_gate: AnyRow | None, held_as: str | None
+    row: AnyRow, doc_id: bytes | None, at_gate: AnyRow | None, kept_apart: bool
 ) -> list[tuple[str, str]]:
-    if row.damaged or doc_id is None or held_as == "conflict":
-        # What nobody can read, or contradicts another document, holds no doc_id.
+    if doc_id is None or kept_apart:
         if at_gate is not None and at_gate.doc_no == row.doc_no:
-            return [("gate", "holds a doc_id at the gate, but is damaged or in conflict")]
+            return [("gate", "holds a doc_id at the gate, but is damaged, in conflict or discarded")]
         return []
     if at_gate is None:
         return [("gate", "its doc_id is not at the gate: the same document could be taken twice")]
@@ -72,7 +79,7 @@ def _gate(
     faults = []
     if at_gate.station_no != row.station_no:
         faults.append(("gate", "the gate names another station for it"))
-    if raw(at_gate.payload_hash) != sha256(raw(row.sealed)):
+    if raw(at_gate.payload_hash) != (row.recorded_hash or sha256(raw(row.sealed))):
         faults.append(("gate", "the gate has another payload hash for it"))
     return faults
 

@@ -93,7 +93,7 @@ class DocumentsApi(Part):
             deliveries = await rows.deliveries_of(connection, row.doc_no)
         detail = DocumentDetail(
             **_document(row),
-            header=as_object(row.header),
+            header=as_object(row.sealed_header),
             payload=as_object(row.payload),
             repaired=as_object(row.repaired) if row.repaired else None,
             repaired_by=row.repaired_by,

@@ -8,12 +8,15 @@ from aiohttp import web
 
 from central.api.admin.part import PAGING, Part, after_number, choice, next_of, page_of, who
 from central.api.admin.shapes.documents import (
+    Decided,
+    Decision,
     ParkedGroup,
     ParkedGroups,
     ParkedList,
     ParkedRow,
     Repair,
     Repaired,
+    StaysHeld,
     Stuck,
     StuckRow,
 )
@@ -21,6 +24,8 @@ from central.api.admin.stored import as_object, as_text, as_uuid
 from central.api.http import Auth, endpoint, read_model, reply
 from central.db import documents as rows
 from central.db.database import AnyRow
+from central.db.held import Choice
+from central.intake.held import Content
 from central.intake.parked import Correction
 from shared.clock import rfc3339
 from shared.errors import NotFound
@@ -67,6 +72,31 @@ class StuckApi(Part):
             )
         items = [StuckRow(**_stuck(row), why=row.why) for row in found]
         return reply(request, Stuck(items=items, next=next_of(items, limit)))
+
+    @endpoint(
+        "POST",
+        "/v1/admin/held/decide",
+        auth=Auth.ADMIN,
+        summary="Apply or discard held conflicts and damaged documents, many at once",
+        request=Decision,
+        reply=Decided,
+    )
+    async def decide_held(self, request: web.Request) -> web.StreamResponse:
+        asked = await read_model(request, Decision)
+        choice = Choice(asked.doc_nos, asked.why, asked.station)
+        desk, name = self.centre.held, who(request)
+        if asked.decision == "discard":
+            done = await desk.discard(choice, reason=asked.reason, who=name)
+        else:
+            content = Content(asked.header, asked.payload)
+            done = await desk.apply(choice, reason=asked.reason, who=name, content=content)
+            self.centre.applier.wake.set()
+        if not (done.applied or done.discarded or done.refused):
+            raise NotFound("no such document is held", hint="`counterflow-central held list` shows them")
+        refused = [StaysHeld(doc_no=one.doc_no, why=one.why) for one in done.refused]
+        return reply(
+            request, Decided(applied=list(done.applied), discarded=list(done.discarded), refused=refused)
+        )
 
     @endpoint(
         "GET",

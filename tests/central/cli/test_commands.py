@@ -172,6 +172,33 @@ async def test_parked_documents_are_repaired_from_the_command_line(hq: HQ, hq_ty
     assert "no path" in (await hq_types("parked", "repair", "--reason", "x", "--set", "product")).err
 
 
+async def test_held_documents_are_decided_from_the_command_line(
+    hq: HQ, hq_types: Type, tmp_path: Path
+) -> None:
+    """By number or by cause, with a reason; what stays held is told with what to do, and is an exit code."""
+    station = await sell(hq.centre, "T-1", 1)
+    ((header, payload),) = documents(1, "T-1")
+    for comment in ("a", "b", "b"):
+        await push(hq.centre, station, [(header, canonical({**parse_object(payload), "comment": comment}))])
+    assert "held apply NO" in (await hq_types("held", "list")).err
+    gone = await hq_types("held", "discard", "2", "--reason", "typed twice")
+    assert (gone.code, gone.err) == (0, "done: 1 documents are discarded\n")
+    listed = (await hq_types("documents", "list", "--state", "discarded")).out
+    assert "discarded: typed twice" in listed
+    right = tmp_path / "right.json"
+    await asyncio.to_thread(right.write_bytes, payload)
+    one = await hq_types("held", "apply", "3", "--reason", "two sales", "--payload", str(right))
+    assert (one.code, one.err) == (0, "done: 1 documents are applied next\n")
+    rest = await hq_types("held", "apply", "--why", "conflict", "--reason", "all")
+    assert (rest.code, "4 stays held: the same content" in rest.err) == (1, True)
+    shown = (await hq_types("documents", "show", "3", "--json")).json
+    assert isinstance(shown, dict)
+    assert shown["doc_id"] != shown["header"]["doc_id"] == doc_id(0)
+    assert (await hq_types("held", "apply", "--reason", "x")).code == 1
+    assert (await hq_types("held", "apply", "99", "--reason", "x")).code == 1
+    assert (await hq_types("held", "discard", "4")).code == 2
+
+
 async def test_verify_and_totals_end_with_one_when_something_is_wrong(hq: HQ, hq_types: Type) -> None:
     """A script needs no reading: the exit code says it."""
     from sqlalchemy import update

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from central.db.held import Choice
 from central.monitoring.totals import Claim, Total, compare, judge
 from central.verify import verify
-from shared.canonical import parse_object
+from shared.canonical import canonical, parse_object
 from tests.support.centre import HandStation, add_station, open_centre
 from tests.support.hq import push, report, sell
 from tests.support.yardstick_sales import documents as sales
@@ -114,6 +115,39 @@ async def test_station_centre_and_delivery_are_compared_over_the_database(
         ]
         await report(centre, "T-1", day_totals=station_totals(7), backlog=1)
         assert [total.agrees for total in await compare(centre.database, first=day, last=day)] == [None, None]
+
+
+def test_what_hq_discarded_is_no_loss() -> None:
+    """The station took it, the centre does not count it; how much a damaged one was, nobody can say."""
+    known = Claim({KEY: (3, 700)}, DAY, "", discarded={KEY: (1, 200)})
+    assert (judged(known, (2, 500)).agrees, "discarded by HQ" in judged(known, (2, 500)).note) == (True, True)
+    assert judged(known, (2, 400)).agrees is False
+    assert judged(known, (1, 200)).agrees is False
+    damaged = Claim({KEY: (3, 700)}, DAY, "", guess=True)
+    assert judged(damaged, (2, 500)).agrees is None
+    assert judged(damaged, (4, 900)).agrees is False
+
+
+async def test_discarded_documents_are_added_up_by_station_and_day(
+    database_url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A conflict's own bytes say what it was."""
+    monkeypatch.setattr("central.monitoring.totals.REPORT_MARGIN_MS", 0)
+    async with open_centre(database_url, tmp_path) as centre:
+        station = await sell(centre, "T-1", 1)
+        ((header, payload),) = sales(1, "T-1")
+        await push(centre, station, [(header, canonical({**parse_object(payload), "comment": "x"}))])
+        twice = [
+            {**total, "count": total["count"] * 2, "amount_minor": total["amount_minor"] * 2}
+            for total in station_totals(1)
+        ]
+        day = twice[0]["business_date"]
+        await report(centre, "T-1", day_totals=twice)
+        waiting = await compare(centre.database, first=day, last=day)
+        assert {total.agrees for total in waiting} == {None}
+        await centre.held.discard(Choice(why="conflict"), reason="x", who="Ann")
+        assert {total.agrees for total in await compare(centre.database, first=day, last=day)} == {True}
+        assert (await verify(centre.database)).ok
 
 
 def test_more_at_the_centre_means_nothing_before_the_station_has_heard_hqs_call() -> None:

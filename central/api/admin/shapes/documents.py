@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from shared.documents.fields import DocId, Text
 
 
 class DocumentRow(Shape):
-    """`state`: applied, pending, waiting, parked or held; `why` it is not applied."""
+    """`state`: applied, pending, waiting, parked, held or discarded; `why` it is not applied."""
 
     doc_no: int
     doc_id: str | None
@@ -51,7 +51,7 @@ class Event(Shape):
 
 
 class DocumentDetail(DocumentRow):
-    header: dict[str, Any] | None
+    header: dict[str, Any] | None = Field(description="as sealed at the till")
     payload: dict[str, Any] | None = Field(
         description="as sealed at the till; null when it is damaged beyond reading"
     )
@@ -138,3 +138,46 @@ class Repaired(Shape):
     tried: int
     applied: int
     still_parked: int
+
+
+class Decision(Shape):
+    """What becomes of held documents: `discard` (no effect, kept) or `apply` (a document of its own).
+
+    `doc_nos` or `why` chooses, `station` narrows `why`. Where a document's bytes are damaged, `header` and `payload`
+    say what is read in their place, for one document.
+    """
+
+    decision: Literal["apply", "discard"]
+    reason: Annotated[Text, Field(min_length=1, max_length=500)]
+    doc_nos: list[int] | None = Field(None, min_length=1, max_length=10_000)
+    why: Literal["conflict", "damaged"] | None = None
+    station: Text | None = None
+    header: dict[str, Any] | None = None
+    payload: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Decision:
+        if (self.doc_nos is None) == (self.why is None):
+            raise ValueError("choose by doc_nos or by why")
+        if self.station is not None and self.why is None:
+            raise ValueError("a station narrows a choice by why")
+        if self.header is None and self.payload is None:
+            return self
+        if self.decision == "discard":
+            raise ValueError("what is discarded needs no header and no payload")
+        if self.doc_nos is None or len(self.doc_nos) != 1:
+            raise ValueError("header and payload are those of one document: name it in doc_nos")
+        return self
+
+
+class StaysHeld(Shape):
+    doc_no: int
+    why: str
+
+
+class Decided(Shape):
+    """What was decided, by number; `refused` stay held."""
+
+    applied: list[int]
+    discarded: list[int]
+    refused: list[StaysHeld]
