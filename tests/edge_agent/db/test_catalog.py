@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.db import catalog_read as read
-from edge_agent.db.catalog import Catalog, CatalogLost
+from edge_agent.db.catalog import Catalog, CatalogLost, schema_version
 from edge_agent.db.catalog_changes import NewRows, changes_of
 from edge_agent.db.catalog_pages import DigestDiffers
 from edge_agent.lookup import search_expression
@@ -425,6 +425,14 @@ async def test_file_of_another_schema_is_begun_anew(tmp_path: Path) -> None:
     catalog = await Catalog.open(tmp_path / "catalog.db")
     assert await catalog.scopes() == {}
     await catalog.close()
+
+
+def test_every_change_of_a_table_is_another_schema() -> None:
+    """Nobody has to remember a number; a comment alone makes no till fetch its catalog again."""
+    before = schema_version("CREATE TABLE a (\n    b INTEGER NOT NULL  -- what\n);")
+    assert schema_version("-- a table\nCREATE TABLE a ( b INTEGER NOT NULL );") == before
+    assert schema_version("CREATE TABLE a ( b INTEGER NOT NULL, c TEXT );") != before
+    assert 0 < before < 2**31
 
 
 async def test_every_page_of_the_file_may_be_overwritten(tmp_path: Path) -> None:

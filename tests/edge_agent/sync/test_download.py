@@ -191,6 +191,21 @@ async def test_catalog_deleted_at_rest_is_fetched_again(till: Till) -> None:
     assert len(await till.keys()) == 10
 
 
+async def test_catalog_of_an_older_agent_is_thrown_away_and_fetched_again(till: Till) -> None:
+    """Its tables are not this agent's: nothing of it is read, and a moment later all is there again."""
+    await till.settle()
+    await till.catalog.close()
+    older = sqlite3.connect(till.catalog.path)
+    older.executescript("DROP TABLE builds; DROP TABLE leftovers; PRAGMA user_version = 1")
+    older.close()
+    till.catalog = await Catalog.open(till.catalog.path)
+    assert await till.keys() == []
+    till.line = till.begin()
+    await till.settle()
+    assert await till.fits()
+    assert len(await till.keys()) == 10
+
+
 async def test_page_that_does_not_fit_is_answered_by_a_whole_load(till: Till) -> None:
     """Rows that do not lead to the centre's digest are not applied; the scope is loaded whole."""
     base = till.server.logs[1]
