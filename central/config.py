@@ -2,7 +2,7 @@
 
 Every setting is one line here: code, `config check` and the reference page come from it. The environment names are
 `COUNTERFLOW_CENTRAL_` and the setting's name in capitals, an empty one counting as unset; the file holds the same
-names in lower case.
+names in lower case. An unknown name stops the start, wherever it stands.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pydantic
 from pydantic import Field
 
 from shared.errors import ConfigError
+from shared.settings import unknown_variable
 
 ENV_PREFIX = "COUNTERFLOW_CENTRAL_"
 CONFIG_FILE_VARIABLE = ENV_PREFIX + "CONFIG"
@@ -86,10 +87,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     if path is None and environ.get(CONFIG_FILE_VARIABLE):
         path = Path(environ[CONFIG_FILE_VARIABLE])
-    values = _from_file(path) if path else {}
-    for name in Config.model_fields:
-        if text := environ.get(ENV_PREFIX + name.upper()):
-            values[name] = text
+    values = (_from_file(path) if path else {}) | _from_environment(environ)
     try:
         return Config.model_validate(values)
     except pydantic.ValidationError as error:
@@ -101,6 +99,14 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError(
             f"settings from {source}: {faults}", hint="`counterflow-central config check` lists them"
         ) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {ENV_PREFIX + name.upper(): name for name in Config.model_fields}
+    for variable in environ:
+        if variable.startswith(ENV_PREFIX) and variable not in (*known, CONFIG_FILE_VARIABLE):
+            raise unknown_variable(variable, [*known, CONFIG_FILE_VARIABLE], "counterflow-central")
+    return {name: text for variable, name in known.items() if (text := environ.get(variable))}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

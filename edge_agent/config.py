@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.errors import ConfigError
 from shared.ids import CODE_PATTERN
 from shared.protocol.problems import from_validation
+from shared.settings import unknown_variable
 
 ENV_PREFIX = "COUNTERFLOW_AGENT_"
 FILE_NAME = "agent.toml"
@@ -182,11 +183,8 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     for name, text in variables.items():
         field = AgentConfig.model_fields.get(name)
         if field is None:
-            # Told here because a variable of that name may belong to something else entirely.
-            raise ConfigError(
-                f"{ENV_PREFIX}{name.upper()} is no setting",
-                hint="`counterflow-agent config check` lists them",
-            )
+            known = [ENV_PREFIX + field.upper() for field in (*AgentConfig.model_fields, "config")]
+            raise unknown_variable(ENV_PREFIX + name.upper(), known, "counterflow-agent")
         if not text.strip():
             continue  # services and containers pass on what is not set as empty
         if field.annotation is bool and text.lower() in (*_TRUE, *_FALSE):

@@ -63,6 +63,21 @@ def test_unknown_setting_in_the_file_is_named(tmp_path: Path) -> None:
         load(file, {})
 
 
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("COUNTERFLOW_CENTRAL_DATABSE_URL", "did you mean COUNTERFLOW_CENTRAL_DATABASE_URL?"),
+        ("COUNTERFLOW_CENTRAL_CONFG", "did you mean COUNTERFLOW_CENTRAL_CONFIG?"),
+    ],
+)
+def test_misspelt_variable_stops_the_start_and_the_nearest_name_is_told(variable: str, hint: str) -> None:
+    """The centre would run on its default, such as SQLite beside the PostgreSQL that was meant."""
+    with pytest.raises(ConfigError, match=variable) as caught:
+        load(None, {variable: ""})
+    assert hint in caught.value.hint
+    assert load(None, {"COUNTERFLOW_URL": "http://hq"}) == load(None, {})
+
+
 @pytest.mark.parametrize("content", [b"port = = 1", b"\xff\xfe"])
 def test_file_that_is_not_toml_is_told(tmp_path: Path, content: bytes) -> None:
     """A broken file is told with its path."""

@@ -41,8 +41,9 @@ def test_unknown_settings_are_errors(tmp_path: Path) -> None:
     """A misspelt setting is told with its name, wherever it stands."""
     with pytest.raises(ConfigError, match="push_intervall_s"):
         config.load(None, write(tmp_path, "push_intervall_s = 1\n"), {})
-    with pytest.raises(ConfigError, match="COUNTERFLOW_AGENT_PROXI"):
+    with pytest.raises(ConfigError, match="COUNTERFLOW_AGENT_PROXI") as caught:
         config.load(None, None, {"COUNTERFLOW_AGENT_PROXI": "x"})
+    assert "did you mean COUNTERFLOW_AGENT_PROXY?" in caught.value.hint
 
 
 def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
