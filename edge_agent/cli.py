@@ -24,7 +24,7 @@ def main() -> None:
 
             app()
     except CounterflowError as error:
-        sys.stderr.write(f"error: {error.what}\n" + (f"  -> {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(f"{error.told()}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

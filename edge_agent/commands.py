@@ -15,6 +15,7 @@ import typer
 
 from edge_agent import config as settings
 from shared import __version__
+from shared.errors import what_to_do
 
 if TYPE_CHECKING:
     from edge_agent.verify import Finding
@@ -202,7 +203,7 @@ def doctor(
         for finding in findings:
             typer.echo(f"{finding.state:<8}{finding.check:<11}{finding.what}")
             if finding.hint:
-                typer.echo(f"{'':<19}-> {finding.hint}")
+                typer.echo(f"{'':<19}{what_to_do(finding.hint)}")
     if diagnosis.has_failed(findings):
         raise typer.Exit(1)
 

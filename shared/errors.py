@@ -34,6 +34,17 @@ class CounterflowError(Exception):
     def __str__(self) -> str:
         return f"{self.what} ({self.hint})" if self.hint else self.what
 
+    def told(self, *details: str) -> str:
+        """As a command line prints it: what happened, details, what to do about it, each in a line of its own."""
+        return "\n".join(
+            [f"error: {self.what}", *(f"  {text}" for text in (*details, what_to_do(self.hint)) if text)]
+        )
+
+
+def what_to_do(hint: str) -> str:
+    """How both command lines begin a hint; empty where there is none."""
+    return f"what to do: {hint}" if hint else ""
+
 
 # ---- the caller's fault: sending the same again will not help ----
 

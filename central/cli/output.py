@@ -129,23 +129,21 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except CounterflowError as error:
-            say(f"error: {error.what}")
-            _faults(error.extra.get("rows"))
-            if error.hint:
-                say(f"  what to do: {error.hint}")
+            say(error.told(*_faults(error.extra.get("rows"))))
             raise typer.Exit(error.exit_code) from None
 
     return run
 
 
-def _faults(rows: Any) -> None:
-    """The wrong lines of a list, as a table on stderr."""
-    if not isinstance(rows, list) or not rows:
-        return
-    for row in rows[:FAULTS_SHOWN]:
-        say(f'  line {row.get("line")}, {row.get("column")} "{row.get("value")}": {row.get("why")}')
-    if len(rows) > FAULTS_SHOWN:
-        say(f"  ... and {len(rows) - FAULTS_SHOWN} more")
+def _faults(rows: Any) -> list[str]:
+    """The wrong lines of a list."""
+    if not isinstance(rows, list):
+        return []
+    shown = [
+        f'line {row.get("line")}, {row.get("column")} "{row.get("value")}": {row.get("why")}'
+        for row in rows[:FAULTS_SHOWN]
+    ]
+    return shown + ([f"... and {len(rows) - FAULTS_SHOWN} more"] if len(rows) > FAULTS_SHOWN else [])
 
 
 def _is_numbers(cells: Sequence[Any]) -> bool:
