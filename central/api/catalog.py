@@ -11,8 +11,10 @@ import pydantic
 from aiohttp import web
 
 from central.api.http import (
+    KEY,
+    REQUEST_ID,
+    STATION,
     Auth,
-    KeyIdentity,
     StationIdentity,
     bearer,
     endpoint,
@@ -98,7 +100,7 @@ class CatalogApi:
         digest = f"sha-256=:{base64.b64encode(sha256).decode()}:"
         headers = {
             wire.PROTOCOL_HEADER: str(PROTOCOL_VERSION),
-            wire.REQUEST_ID_HEADER: request["request_id"],
+            wire.REQUEST_ID_HEADER: request[REQUEST_ID],
             "Content-Type": SQLITE_FILE,
             "Cache-Control": "public, max-age=31536000, immutable",
             "Repr-Digest": digest,
@@ -186,13 +188,12 @@ class CatalogApi:
 
 
 def _station(request: web.Request) -> StationIdentity:
-    station: StationIdentity = request["station"]
-    return station
+    return request[STATION]
 
 
 def _consumer(request: web.Request, named: str | None) -> str:
     """Whose feed it is: a consumer's own key says it, any other key has to name one."""
-    key: KeyIdentity = request["key"]
+    key = request[KEY]
     if key.role == "feed":
         if key.consumer is None or named not in (None, key.consumer):
             raise NotAllowed(

@@ -19,6 +19,7 @@ import pydantic
 from aiohttp import StreamReader, web
 
 from central.db.failures import storage_problem
+from central.registry.secrets import Session
 from shared.canonical import canonical
 from shared.errors import (
     BadInput,
@@ -92,12 +93,18 @@ class KeyIdentity:
     consumer: str | None = None
 
 
+STATION: web.RequestKey[StationIdentity] = web.RequestKey("station", StationIdentity)
+SESSION: web.RequestKey[Session] = web.RequestKey("session", Session)
+KEY: web.RequestKey[KeyIdentity] = web.RequestKey("key", KeyIdentity)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
 class Authenticator(Protocol):
     """What `mount` asks; both raise `NotAuthenticated`."""
 
     async def station(self, token: str) -> StationIdentity: ...
 
-    def session(self, token: str) -> object: ...
+    def session(self, token: str) -> Session: ...
 
     async def key(self, key: str) -> KeyIdentity: ...
 
@@ -147,11 +154,11 @@ def _guarded(
         request_id = _name(request)
         try:
             if operation.auth is Auth.STATION:
-                request["station"] = await authenticator.station(bearer(request))
+                request[STATION] = await authenticator.station(bearer(request))
             elif operation.auth is Auth.SESSION:
-                request["session"] = authenticator.session(bearer(request))
+                request[SESSION] = authenticator.session(bearer(request))
             elif operation.auth is not Auth.ANYONE:
-                request["key"] = _allowed(await authenticator.key(bearer(request)), operation.auth)
+                request[KEY] = _allowed(await authenticator.key(bearer(request)), operation.auth)
             return await handler(request)
         except CounterflowError as error:
             return refusal(request, error)
@@ -167,7 +174,7 @@ def _guarded(
 
 def _name(request: web.Request) -> str:
     """The id under which the request is answered and logged: the caller's, or a fresh one."""
-    request_id = request["request_id"] = request.headers.get(wire.REQUEST_ID_HEADER) or secrets.token_hex(8)
+    request_id = request[REQUEST_ID] = request.headers.get(wire.REQUEST_ID_HEADER) or secrets.token_hex(8)
     return request_id
 
 
@@ -181,7 +188,7 @@ async def refuse_in_our_words(
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        if "request_id" not in request:
+        if REQUEST_ID not in request:
             _name(request)
         answer = refusal(request, _in_our_words(request, error))
         if "Allow" in error.headers:
@@ -327,7 +334,7 @@ def framed(
             **frame,
             **(headers or {}),
             "Content-Type": media,
-            wire.REQUEST_ID_HEADER: request.get("request_id", ""),
+            wire.REQUEST_ID_HEADER: request.get(REQUEST_ID, ""),
         },
     )
 
@@ -335,5 +342,5 @@ def framed(
 def refusal(request: web.Request, error: CounterflowError) -> web.Response:
     """A problem document."""
     headers = {"Retry-After": str(error.extra["retry_after_s"])} if "retry_after_s" in error.extra else None
-    body = problems.problem_bytes(error, request.get("request_id", ""))
+    body = problems.problem_bytes(error, request.get(REQUEST_ID, ""))
     return reply(request, body, status=error.status, media=problems.CONTENT_TYPE, headers=headers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pydantic
 from aiohttp import web
 
-from central.api.http import Auth, endpoint, query_int, raw_body, read_model, reply
+from central.api.http import SESSION, STATION, Auth, endpoint, query_int, raw_body, read_model, reply
 from shared.canonical import parse_object
 from shared.ids import parse_epoch
 from shared.journal import BATCH_MAX_BYTES, BATCH_MAX_RAW_BYTES
@@ -80,7 +80,7 @@ class StationApi:
     async def push(self, request: web.Request) -> web.StreamResponse:
         body = await raw_body(request, body_max=BATCH_MAX_BYTES, raw_max=BATCH_MAX_RAW_BYTES)
         envelope, lines = framing.split(body)
-        acked = await self._centre.intake.push(request["session"], envelope, lines)
+        acked = await self._centre.intake.push(request[SESSION], envelope, lines)
         return reply(request, acked._asdict())
 
     @endpoint(
@@ -94,5 +94,5 @@ class StationApi:
     async def history(self, request: web.Request) -> web.StreamResponse:
         epoch = parse_epoch(request.query.get("epoch", ""))
         after = query_int(request, "after", 0, 0, 2**62)
-        envelope, lines = await self._centre.intake.history(request["station"], epoch, after)
+        envelope, lines = await self._centre.intake.history(request[STATION], epoch, after)
         return reply(request, framing.join(envelope, lines), media=wire.NDJSON)

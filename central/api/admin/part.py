@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import audit
-from central.api.http import KeyIdentity, query_int
+from central.api.http import KEY, query_int
 from shared.clock import rfc3339
 from shared.errors import BadInput
 
@@ -39,8 +39,7 @@ class Part:
 
 def who(request: web.Request) -> str:
     """Whose API key it is: the name that stands in the audit trail."""
-    key: KeyIdentity = request["key"]
-    return key.who
+    return request[KEY].who
 
 
 def page_of(request: web.Request) -> int:
