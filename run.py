@@ -29,7 +29,6 @@ from typing import NamedTuple, TextIO
 
 PYTHON_MIN = (3, 11)
 GROUPS = ("static", "unit", "postgres", "simulation", "system", "faults", "demo", "docs")
-PARALLEL_GROUPS = frozenset({"unit", "postgres", "simulation"})  # the others start processes and want a core
 WORKERS_MAX = 4
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 69
@@ -271,9 +270,9 @@ def plan_tests(groups: Sequence[str], *, cores: int, long: bool, rest: Sequence[
         if len(tested) < len(GROUPS) - 1:
             argv += [f"--group={group}" for group in tested]
         workers = min(cores, WORKERS_MAX)
-        if workers > 1 and PARALLEL_GROUPS.intersection(tested):
-            # conftest.py puts all groups that start processes into one xdist group: they run one by one.
-            argv += ["-n", str(workers), "--dist", "loadgroup"]
+        if workers > 1:
+            # conftest.py gives the order, and keeps the tests of a file that starts processes together.
+            argv += ["-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"]
         if long:
             argv += ["--timeout", "14400"]
         steps.append(Step("pytest", [*argv, *rest]))

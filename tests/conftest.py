@@ -20,7 +20,7 @@ from tests.support.processes import Process
 
 GROUPS = ("demo", "docs", "faults", "system", "simulation", "postgres", "unit")  # the most demanding first
 FOLDERS = {name: name for name in GROUPS} | {"benchmarks": "system", "browser": "system"}
-ONE_BY_ONE = frozenset({"demo", "docs", "faults", "system"})  # they start processes and want a core
+STARTING_PROCESSES = frozenset({"demo", "docs", "faults", "system"})
 
 REQUIRE_ALL = os.environ.get("COUNTERFLOW_REQUIRE_ALL") == "1"
 LONG = os.environ.get("COUNTERFLOW_LONG") == "1"
@@ -56,12 +56,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group = group_of({mark.name for mark in item.iter_markers()}, item.path)
         item.add_marker(group)
         item.user_properties.append(("group", group))
-        if group in ONE_BY_ONE:
-            item.add_marker(pytest.mark.xdist_group("one_by_one"))
+        if group in STARTING_PROCESSES:
+            # One file's tests share a chain of processes, and follow each other.
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).as_posix()))
         (kept if not wanted or group in wanted else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        # What takes longest and stays together comes first, what fills the last gaps comes last.
+        items.sort(key=lambda item: GROUPS.index(dict(item.user_properties)["group"]))
 
 
 class GroupReport:

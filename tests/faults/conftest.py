@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
-from tests.support.chain import Chain
+from tests.support.chain import Chain, Templates
+from tests.support.template import Template
+
+
+@pytest.fixture(scope="session")
+def templates() -> Iterator[Templates]:
+    """Both programs loaded once for all kills; where processes cannot be forked safely, each start loads them."""
+    if sys.platform != "linux":
+        yield Templates()
+        return
+    with Template("central.cli") as centre, Template("edge_agent.cli") as agent:
+        yield Templates(centre, agent)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_chain(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, templates: Templates
 ) -> AsyncIterator[Chain]:
     """One centre on SQLite and as many stations as the module's STATIONS says (one)."""
     stations = getattr(request.module, "STATIONS", 1)
-    async with Chain(tmp_path_factory.mktemp("chain"), stations=stations) as chain:
+    folder = tmp_path_factory.mktemp("chain")
+    async with Chain(folder, stations=stations, templates=templates) as chain:
         yield chain
         chain.kill()
 

@@ -15,7 +15,7 @@ from tests.faults.disk import NO_TMPFS, fill, small_disk
 from tests.faults.hand import HandStation
 from tests.faults.prices import load_prices
 from tests.faults.seller import Seller, large_sale, reckon, sell
-from tests.support.chain import Chain
+from tests.support.chain import Chain, Templates
 from tests.support.processes import Process, python
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,11 +25,13 @@ SMALL = "48m"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_chain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chain]:
+async def running_chain(
+    tmp_path_factory: pytest.TempPathFactory, templates: Templates
+) -> AsyncIterator[Chain]:
     """A centre on a small disk of its own, where there can be one, and two stations."""
     folder = tmp_path_factory.mktemp("chain")
     with small_disk(folder / "centre", SMALL):
-        async with Chain(folder, stations=2) as chain:
+        async with Chain(folder, stations=2, templates=templates) as chain:
             yield chain
             chain.kill()
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.seller import Seller, reckon
-from tests.support.chain import Chain
+from tests.support.chain import Chain, Templates
 from tests.support.postgres import PostgresCluster, PostgresUnavailable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,10 +26,11 @@ def cluster() -> Iterator[PostgresCluster]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_chain(
-    tmp_path_factory: pytest.TempPathFactory, cluster: PostgresCluster
+    tmp_path_factory: pytest.TempPathFactory, cluster: PostgresCluster, templates: Templates
 ) -> AsyncIterator[Chain]:
     """Two nodes, each with a station of its own."""
-    async with Chain(tmp_path_factory.mktemp("chain"), stations=2, cluster=cluster, nodes=2) as chain:
+    folder = tmp_path_factory.mktemp("chain")
+    async with Chain(folder, stations=2, cluster=cluster, nodes=2, templates=templates) as chain:
         yield chain
         chain.kill()
 

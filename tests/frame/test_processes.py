@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.support.processes import Process, ProcessFailed, free_port, python
+from tests.support.template import Template
 
 pytestmark = pytest.mark.system
 
@@ -52,3 +54,24 @@ async def test_waiting_has_a_deadline(processes: Callable[..., Process]) -> None
     process = processes("idle", python("-c", "import signal; signal.pause()"))
     with pytest.raises(ProcessFailed, match="idle did not end in 0 s"):
         await process.wait(deadline_s=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+async def test_a_forked_process_is_what_one_that_was_loaded_is(tmp_path: Path) -> None:
+    """Arguments, environment, output, exit code and death are the process's own."""
+    with Template("edge_agent.cli") as template:
+
+        def forked(*arguments: str, **env: str) -> Process:
+            argv = python("-m", "edge_agent.cli", *arguments)
+            process = Process("forked", argv, tmp_path, env=env, template=template)
+            process.start()
+            return process
+
+        assert await forked("no-such-command").wait() == 2
+        stranger = forked("run", COUNTERFLOW_AGENT_DATA_DIR=str(tmp_path / "till"))
+        assert await stranger.wait() == 78
+        assert str(tmp_path / "till") in stranger.log()
+        killed = forked("--help")
+        killed.pause()
+        killed.kill()
+        assert await killed.wait() == -signal.SIGKILL

@@ -93,13 +93,14 @@ class TestPlan:
         assert [step.name for step in steps] == ["ruff check", "ruff format", "mypy", "imports", "pytest"]
         assert not any(part.startswith("--group") for part in steps[-1].argv)
 
-    def test_processes_of_ours_get_the_machine_for_themselves(self) -> None:
-        (step,) = run.plan_tests(["system", "faults"], cores=8, long=False, rest=[])
-        assert step.argv == ["-m", "pytest", "--group=system", "--group=faults"]
+    def test_one_core_runs_one_test_at_a_time(self) -> None:
+        (step,) = run.plan_tests(["system", "faults"], cores=1, long=False, rest=["-x"])
+        assert step.argv == ["-m", "pytest", "--group=system", "--group=faults", "-x"]
 
-    def test_pure_tests_use_the_cores(self) -> None:
+    def test_tests_use_the_cores(self) -> None:
         (step,) = run.plan_tests(["unit"], cores=2, long=False, rest=["-x"])
-        assert step.argv == ["-m", "pytest", "--group=unit", "-n", "2", "--dist", "loadgroup", "-x"]
+        parallel = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+        assert step.argv == ["-m", "pytest", "--group=unit", *parallel, "-x"]
 
     def test_one_failed_step_fails_the_run(self) -> None:
         shown = run.table([run.Outcome("mypy", 1, 2.0), run.Outcome("pytest", 0, 10.04)])

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 
@@ -27,6 +27,7 @@ from shared.documents import KINDS
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ROOT, Process, python
 from tests.support.proxy import FaultProxy
+from tests.support.template import Template
 
 STORE = "S1"
 PRICE_LIST = "retail"
@@ -35,6 +36,13 @@ POLL_S = 0.1
 
 # Below the ports that outgoing connections get: a process that is down for a moment must find its own free again.
 _ports = itertools.cycle(range(10_000 + os.getpid() % 100 * 200, 32_000))
+
+
+class Templates(NamedTuple):
+    """The programs of a chain, loaded already; None where each start loads anew."""
+
+    centre: Template | None = None
+    agent: Template | None = None
 
 
 class ChainFailed(AssertionError):
@@ -159,6 +167,7 @@ class Chain:
         cluster: a running PostgreSQL, or None for SQLite.
         nodes: central processes (more than one needs PostgreSQL).
         agent_env, central_env: more variables for the processes.
+        templates: the two programs loaded already, centre and agent; for tests that start them often.
     """
 
     def __init__(
@@ -171,8 +180,10 @@ class Chain:
         currency: str = "EUR",
         agent_env: Mapping[str, str] | None = None,
         central_env: Mapping[str, str] | None = None,
+        templates: Templates | None = None,
     ) -> None:
         self.folder = folder
+        self.templates = templates or Templates()
         self.count = stations
         self.cluster = cluster
         self.currency = currency
@@ -253,7 +264,8 @@ class Chain:
             env = {**self.central_env, "COUNTERFLOW_CENTRAL_PORT": str(port)}
             if number > 1:
                 env["COUNTERFLOW_CENTRAL_DATA_DIR"] = str(self.folder / f"centre-{number}")
-            node = Process(f"centre-{number}", python("-m", "central.cli", "run"), self.folder, env=env)
+            argv = python("-m", "central.cli", "run")
+            node = Process(f"centre-{number}", argv, self.folder, env=env, template=self.templates.centre)
             self.nodes.append(node)
             node.start()
             await node.wait_until_healthy(f"http://127.0.0.1:{port}")
@@ -309,7 +321,11 @@ class Chain:
         await proxy.start()
         self.proxies.append(proxy)
         argv = python("-m", "edge_agent.cli", "run", "--data-dir", str(folder), "--port", str(port))
-        process = Process(folder.name, argv, self.folder, env={**self.agent_env, **(env or {})})
+        # A library that is to be loaded before the program (libfaketime) needs a start from nothing.
+        template = None if "LD_PRELOAD" in (env or {}) else self.templates.agent
+        process = Process(
+            folder.name, argv, self.folder, env={**self.agent_env, **(env or {})}, template=template
+        )
         station = Station(code, folder, port, proxy, process, self.http)
         self.machines.append(station)
         return station

@@ -19,6 +19,8 @@ from typing import Self
 
 import aiohttp
 
+from tests.support.template import Forked, Template
+
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.02
 START_DEADLINE_S = 30.0
@@ -45,6 +47,7 @@ class Process:
         argv: the command; `python("-m", "central.cli", "serve")` for ours.
         folder: where the log goes and where it runs unless *cwd* says otherwise.
         env: variables on top of ours.
+        template: the program of *argv*, loaded already; a start forks it instead of loading it again.
     """
 
     def __init__(
@@ -55,13 +58,15 @@ class Process:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        template: Template | None = None,
     ) -> None:
         self.name = name
         self.argv = list(argv)
         self.cwd = cwd or folder
         self.env = dict(env or {})
         self.log_file = folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self.template = template
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -89,6 +94,9 @@ class Process:
         assert not self.is_running(), f"{self.name} runs already as {self.pid}"
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self.env}
+        if self.template is not None:
+            self._process = self.template.start(self.argv[3:], env, self.cwd, self.log_file)
+            return
         with open(self.log_file, "ab") as log:
             self._process = subprocess.Popen(
                 self.argv,
