@@ -301,18 +301,16 @@ class Connector(ABC):
     def resource(self) -> str:
         """What no second integration may use: a folder, an account."""
 
-    @classmethod
-    @abstractmethod
-    def effects(cls, kind: str) -> tuple[str, ...]:
-        """The effects that a document of this kind has in this system, each delivered by itself; () for none."""
-
     @abstractmethod
     async def prepare(self) -> None:
         """Make in the other system what this connector needs; called once, when the integration is made."""
 
     @abstractmethod
-    async def check(self) -> None:
-        """Raise `ConfigError` unless the settings work; called before an integration is enabled. Makes nothing."""
+    async def check(self) -> Sequence[Finding]:
+        """Look whether the settings work: reached? signed in? which rights? what is there? Makes nothing.
+
+        Called before an integration is enabled, and again on a schedule; one finding that is not ok refuses.
+        """
 
     @abstractmethod
     async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:

@@ -20,8 +20,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from central.db import integration_tables, tables
 from central.db.failures import lost_a_race
-from central.db.tables import metadata
+from central.db.metadata import metadata
 from central.db.transactions import (
     POSTGRES_NOW,
     SQLITE_NOW,
@@ -40,6 +41,11 @@ from central.db.transactions import (
 from shared.errors import ConfigError
 
 T = TypeVar("T")
+TABLES = (
+    tables,
+    integration_tables,
+)
+"""The modules that describe tables: each puts its own into `metadata` when it is imported."""
 AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns; SQLAlchemy 2.1 types a row by each of its columns."""
 RETRIES = 8

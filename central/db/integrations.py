@@ -1,4 +1,4 @@
-"""The integrations' own rows: which systems are connected, and which files were taken from them."""
+"""The integrations' own rows: what is connected, in which versions, and which files were taken from it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database
-from central.db.tables import imported_files, integrations
+from central.db.integration_tables import integration_versions
+from central.db.tables import deliveries, imported_files, integrations
 
 
 async def all_integrations(connection: AsyncConnection) -> Sequence[AnyRow]:
@@ -18,23 +19,14 @@ async def all_integrations(connection: AsyncConnection) -> Sequence[AnyRow]:
     return (await connection.execute(select(integrations).order_by(integrations.c.integration_no))).all()
 
 
-async def add(
-    connection: AsyncConnection,
-    name: str,
-    connector: str,
-    settings: str,
-    kinds: str,
-    enabled: bool,
-    from_ms: int,
-) -> int:
-    """Store a new integration and return its number."""
+async def add(connection: AsyncConnection, name: str, definition: str, enabled: bool, from_ms: int) -> int:
+    """Store a new integration at version 1 and return its number."""
     result = await connection.execute(
         integrations.insert()
         .values(
             name=name,
-            connector=connector,
-            settings=settings,
-            kinds=kinds,
+            version=1,
+            definition=definition,
             enabled=enabled,
             from_ms=from_ms,
             paused_until_ms=0,
@@ -50,6 +42,82 @@ async def change(connection: AsyncConnection, integration_no: int, **values: Any
     await connection.execute(
         update(integrations).where(integrations.c.integration_no == integration_no).values(**values)
     )
+
+
+# ---- versions ----
+
+
+async def add_version(
+    connection: AsyncConnection,
+    integration_no: int,
+    version: int,
+    definition: str,
+    by: str,
+    at_ms: int,
+    note: str,
+    file_sha256: bytes | None,
+) -> None:
+    """Keep a version for ever; a second one of the same number is an `IntegrityError`."""
+    await connection.execute(
+        integration_versions.insert().values(
+            integration_no=integration_no,
+            version=version,
+            definition=definition,
+            by=by,
+            at_ms=at_ms,
+            note=note,
+            file_sha256=file_sha256,
+        )
+    )
+
+
+async def versions(connection: AsyncConnection, integration_no: int, limit: int) -> Sequence[AnyRow]:
+    """Who stated what and when, newest first, without the definitions."""
+    column = integration_versions.c
+    statement = (
+        select(column.version, column.by, column.at_ms, column.note)
+        .where(column.integration_no == integration_no)
+        .order_by(column.version.desc())
+        .limit(limit)
+    )
+    return (await connection.execute(statement)).all()
+
+
+async def version(connection: AsyncConnection, integration_no: int, number: int) -> str | None:
+    """The definition of one version."""
+    column = integration_versions.c
+    statement = select(column.definition).where(
+        column.integration_no == integration_no, column.version == number
+    )
+    found: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    return found
+
+
+async def newest_file(connection: AsyncConnection, integration_no: int) -> bytes | None:
+    """SHA-256 of the file that was imported last from the watched folder."""
+    column = integration_versions.c
+    statement = (
+        select(column.file_sha256)
+        .where(column.integration_no == integration_no, column.file_sha256.is_not(None))
+        .order_by(column.version.desc())
+        .limit(1)
+    )
+    found: bytes | None = (await connection.execute(statement)).scalar_one_or_none()
+    return found
+
+
+async def under_way(connection: AsyncConnection, integration_no: int) -> dict[str, int]:
+    """effect -> deliveries that are not done; parked ones too, they may be sent again."""
+    column = deliveries.c
+    statement = (
+        select(column.effect, func.count().label("deliveries"))
+        .where(column.integration_no == integration_no, column.state != "done")
+        .group_by(column.effect)
+    )
+    return {row.effect: row.deliveries for row in await connection.execute(statement)}
+
+
+# ---- lists that were handed in ----
 
 
 async def last_import(

@@ -7,8 +7,6 @@ small tables (`pending`, `waiting`, `parked`, `held`, `discarded`) names it; in 
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -17,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Sequence,
     Table,
@@ -25,11 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
-
-# SQLite only numbers rows by itself for INTEGER; PostgreSQL needs 64 bits.
-Big = BigInteger().with_variant(Integer(), "sqlite")
-WITHOUT_ROWID: dict[str, Any] = {"sqlite_with_rowid": False}
+from central.db.metadata import WITHOUT_ROWID, Big, metadata
 
 # ---- the centre itself ----
 
@@ -310,13 +303,15 @@ integrations = Table(
     metadata,
     Column("integration_no", Big, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("connector", Text, nullable=False),
-    Column("settings", Text, nullable=False),  # JSON, checked by the connector's model
-    Column("kinds", Text, nullable=False),  # JSON list of document kinds
+    Column("version", BigInteger, nullable=False),  # of `integration_versions`: the one that holds
+    Column("definition", Text, nullable=False),  # JSON of that version
     Column("enabled", Boolean, nullable=False),
     Column("from_ms", BigInteger, nullable=False),
     Column("paused_until_ms", BigInteger, nullable=False),
     Column("problem", Text),  # why it is paused
+    Column("checked_ms", BigInteger),
+    Column("findings", Text),  # JSON: what the last check of its settings found
+    Column("trigger_hash", LargeBinary),  # sha256 of the secret that other systems show to start its pulls
 )
 
 deliveries = Table(

@@ -18,7 +18,7 @@ from central.db import deliveries as rows
 from central.db.database import AnyRow, Database
 from central.deliveries import plan
 from central.deliveries.plan import BatchState, Candidate
-from central.integrations.registry import Integration
+from central.integrations.integration import Integration
 from shared.canonical import parse_object
 from shared.clock import Clock, rfc3339
 

@@ -29,7 +29,8 @@ from central.db.database import Database
 from central.deliveries import plan
 from central.deliveries.batches import Held, Member, new_batch_id
 from central.deliveries.plan import BatchFacts, BatchState, Failure
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from shared.backoff import next_delay
 from shared.clock import Clock, rfc3339
 from shared.errors import CounterflowError

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import deliveries as rows
 from central.db.database import Database
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from shared.clock import Clock
 
 EVERY_S = 60.0
@@ -28,8 +29,8 @@ ROWS = 5_000
 logger = logging.getLogger(__name__)
 
 
-What = tuple[int, int, tuple[str, ...]]
-"""An integration's number, its date and its kinds: with another date or kind it is gone through anew."""
+What = tuple[int, int, tuple[tuple[str, tuple[str, ...]], ...]]
+"""An integration's number, its date, its effects and their kinds: with another of them it is gone through anew."""
 
 
 class Sweep:
@@ -65,11 +66,18 @@ class Sweep:
         return added
 
     def _enabled(self) -> dict[What, Integration]:
-        return {(one.integration_no, one.from_ms, one.kinds): one for one in self._integrations.enabled()}
+        return {
+            (
+                one.integration_no,
+                one.from_ms,
+                tuple((name, tuple(kinds)) for name, kinds in one.effects().items()),
+            ): one
+            for one in self._integrations.enabled()
+        }
 
     async def _one(self, one: Integration, after: int) -> int:
         added = 0
-        for effect, kinds in self._integrations.effects(one).items():
+        for effect, kinds in one.effects().items():
             at = after
             while True:
                 async with self._database.read() as connection:

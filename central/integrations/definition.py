@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 import cronsim
+import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.documents import KINDS
 from shared.documents.fields import Code, Text
+from shared.protocol.problems import from_validation
 
 _DURATION = re.compile(r"(\d{1,6})(s|m|h|d)")
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -169,3 +171,11 @@ class Definition(_Part):
             if doubled:
                 raise ValueError(f'two [[{what}]] are named "{doubled[0]}"')
         return self
+
+
+def read_definition(written: Any) -> Definition:
+    """A definition from JSON values; `BadInput` names every wrong field."""
+    try:
+        return Definition.model_validate(written)
+    except pydantic.ValidationError as error:
+        raise from_validation(error, "definition") from None

@@ -22,8 +22,9 @@ from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
 from central.db import integrations as table
 from central.db import leases
 from central.db.database import Database
+from central.integrations.integration import Integration
 from central.integrations.progress import ListProgress
-from central.integrations.registry import Integration, Integrations
+from central.integrations.registry import Integrations
 from shared.catalog.changes import Change
 from shared.clock import Clock, rfc3339
 from shared.errors import BadInput

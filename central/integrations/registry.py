@@ -10,42 +10,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
-import pydantic
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors import CONNECTORS
 from central.connectors.base import Connector
 from central.db import delivery_desk
 from central.db import integrations as table
-from central.db.database import AnyRow, Database
-from shared.canonical import canonical
+from central.db.database import Database
+from central.integrations.build import build, check_names, findings_of, kind_of, refused
+from central.integrations.definition import Definition, read_definition
+from central.integrations.integration import Integration, from_row
 from shared.clock import Clock
-from shared.documents import KINDS
 from shared.errors import BadInput, ConfigError, Conflict, NotFound
 from shared.ids import check_code
-from shared.protocol.problems import from_validation
 
 REFRESH_S = 5.0
+WHOLE_DOCUMENT = "document"
+"""The effect of an integration that was made in the short way."""
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Integration:
-    """One connected system. `kinds` are the documents that it gets, none for one that only hands lists in."""
-
-    integration_no: int
-    name: str
-    connector: str
-    settings: dict[str, Any]
-    kinds: tuple[str, ...]
-    enabled: bool
-    from_ms: int
-    paused_until_ms: int
-    problem: str | None
 
 
 class Integrations:
@@ -58,7 +43,7 @@ class Integrations:
         self._clock = clock
         self._kinds = connectors
         self._all: dict[int, Integration] = {}
-        self._connectors: dict[int, tuple[Integration, Connector]] = {}
+        self._connectors: dict[int, tuple[tuple[str, dict[str, Any]], Connector]] = {}
         self._targets: dict[str, list[tuple[int, str]]] = {}
         self.listeners: list[Callable[[], None]] = []
         """Told when an integration was added, enabled, disabled, paused or resumed."""
@@ -66,7 +51,7 @@ class Integrations:
     async def load(self) -> None:
         """Read the rows; to be awaited once before anything is asked."""
         async with self._database.read() as connection:
-            loaded = [_from_row(row) for row in await table.all_integrations(connection)]
+            loaded = [from_row(row) for row in await table.all_integrations(connection)]
         if {one.integration_no: one for one in loaded} != self._all:
             self._all = {one.integration_no: one for one in loaded}
             self._targets.clear()
@@ -90,8 +75,9 @@ class Integrations:
             known = self._targets[kind] = [
                 (one.integration_no, effect)
                 for one in self._all.values()
-                if one.enabled and kind in one.kinds
-                for effect in self._class(one).effects(kind)
+                if one.enabled
+                for effect, kinds in one.effects().items()
+                if kind in kinds
             ]
         return known
 
@@ -104,18 +90,15 @@ class Integrations:
     def connector(self, integration: Integration) -> Connector:
         """The connector that carries for an integration; one object as long as its settings stay."""
         known = self._connectors.get(integration.integration_no)
-        if known is None or known[0].settings != integration.settings:
-            known = integration, self._build(integration.name, integration.connector, integration.settings)
+        what = integration.connector, integration.settings
+        if known is None or known[0] != what:
+            known = what, build(self._kinds, integration.definition, self._clock)
             self._connectors[integration.integration_no] = known
         return known[1]
 
-    def effects(self, integration: Integration) -> Mapping[str, Sequence[str]]:
-        """effect -> the kinds of document that have it."""
-        effects: dict[str, list[str]] = {}
-        for kind in integration.kinds:
-            for effect in self._class(integration).effects(kind):
-                effects.setdefault(effect, []).append(kind)
-        return effects
+    def kind(self, definition: Definition) -> type[Connector]:
+        """The class of its connector, for what it declares."""
+        return kind_of(self._kinds, definition)
 
     async def list(self) -> Sequence[Integration]:
         await self.load()
@@ -141,48 +124,75 @@ class Integrations:
         from_ms: int | None = None,
         enabled: bool = True,
     ) -> Integration:
-        """Connect a system.
+        """Connect a system in the short way: documents of these kinds go out as they are, lists come in as they are.
 
         Args:
             name: stands in delivery keys and file names for ever.
             kinds: of documents; those of `shared.documents.KINDS` that it shall get.
             from_ms: documents received at the centre from then on are delivered; from now on when None.
         Raises:
-            BadInput: settings or kinds are not right, or the connector cannot work with them.
+            BadInput, Conflict: as `define`.
+        """
+        deliver = [{"name": WHOLE_DOCUMENT, "kinds": list(dict.fromkeys(kinds))}] if kinds else []
+        written = {"name": name, "connector": connector, "settings": settings, "deliver": deliver}
+        return await self.define(read_definition(written), from_ms=from_ms, enabled=enabled)
+
+    async def define(
+        self,
+        definition: Definition,
+        *,
+        from_ms: int | None = None,
+        enabled: bool = True,
+        by: str = "",
+        note: str = "",
+        file_sha256: bytes | None = None,
+    ) -> Integration:
+        """Connect a system as its definition says, at version 1.
+
+        Raises:
+            BadInput: the connector cannot work with what the definition says.
             Conflict: the name, or what the settings point at, is another integration's.
         """
-        check_code(name, "integration")
-        unknown = [kind for kind in kinds if kind not in KINDS]
-        if unknown:
-            raise BadInput(f'"{unknown[0]}" is no kind of document', hint=f"known are {', '.join(KINDS)}")
-        built = self._build(name, connector, settings)
-        for one in await self.list():
-            if one.connector == connector and self.connector(one).resource == built.resource:
-                raise Conflict(f'{built.resource} is used by the integration "{one.name}" already')
-        with _at_the_door(name):
-            await built.prepare()
-            await built.check()
+        check_code(definition.name, "integration")
+        with _at_the_door(definition.name):
+            await self.examine(definition)
+            await build(self._kinds, definition, self._clock).prepare()
+            await self.require_well(definition)
+
+        async def work(connection: AsyncConnection) -> None:
+            now_ms = await self._database.now_ms(connection)
+            text = definition.model_dump_json(exclude_unset=True)
+            since_ms = now_ms if from_ms is None else from_ms
+            number = await table.add(connection, definition.name, text, enabled, since_ms)
+            await table.add_version(connection, number, 1, text, by, now_ms, note, file_sha256)
+
         try:
-            async with self._database.write() as connection:
-                now_ms = await self._database.now_ms(connection)
-                await table.add(
-                    connection,
-                    name,
-                    connector,
-                    canonical(settings).decode(),
-                    canonical(list(kinds)).decode(),
-                    enabled,
-                    now_ms if from_ms is None else from_ms,
-                )
+            await self._database.run(work)
         except IntegrityError:
-            raise Conflict(f'there is an integration "{name}" already') from None
-        return await self.get(name)
+            raise Conflict(f'there is an integration "{definition.name}" already') from None
+        return await self.get(definition.name)
+
+    async def examine(self, definition: Definition) -> None:
+        """Refuse a definition that cannot be right, or that takes what is another one's; reaches no other system."""
+        check_names(self.kind(definition), definition)
+        resource = build(self._kinds, definition, self._clock).resource
+        for one in await self.list():
+            if one.name == definition.name or one.connector != definition.connector:
+                continue
+            if self.connector(one).resource == resource:
+                raise Conflict(f'{resource} is used by the integration "{one.name}" already')
+
+    async def require_well(self, definition: Definition) -> None:
+        """Refuse settings with which the other system cannot be used now."""
+        findings = await findings_of(build(self._kinds, definition, self._clock))
+        if refusal := refused(definition.name, findings):
+            raise refusal
 
     async def enable(self, name: str, from_ms: int | None = None) -> Integration:
         """Deliver again; what was applied since *from_ms* (as before when None) and has no delivery is filled in."""
         one = await self.get(name)
         with _at_the_door(name):
-            await self.connector(one).check()
+            await self.require_well(one.definition)
         changes: dict[str, Any] = {"enabled": True, "paused_until_ms": 0, "problem": None}
         return await self._change(one, **changes | ({} if from_ms is None else {"from_ms": from_ms}))
 
@@ -246,21 +256,6 @@ class Integrations:
         await self.load()
         return self._all[one.integration_no]
 
-    def _class(self, one: Integration) -> type[Connector]:
-        kind = self._kinds.get(one.connector)
-        if kind is None:
-            raise ConfigError(f'integration "{one.name}": this build has no connector "{one.connector}"')
-        return kind
-
-    def _build(self, name: str, connector: str, settings: dict[str, Any]) -> Connector:
-        kind = self._kinds.get(connector)
-        if kind is None:
-            raise BadInput(f'there is no connector "{connector}"', hint=f"known are {', '.join(self._kinds)}")
-        try:
-            return kind(name, kind.Settings.model_validate(settings), self._clock)
-        except pydantic.ValidationError as error:
-            raise from_validation(error, f'settings of "{name}"') from None
-
 
 @contextmanager
 def _at_the_door(name: str) -> Iterator[None]:
@@ -269,17 +264,3 @@ def _at_the_door(name: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise BadInput(f'settings of "{name}": {error.what}', hint=error.hint) from error
-
-
-def _from_row(row: AnyRow) -> Integration:
-    return Integration(
-        row.integration_no,
-        row.name,
-        row.connector,
-        orjson.loads(row.settings),
-        tuple(orjson.loads(row.kinds)),
-        row.enabled,
-        row.from_ms,
-        row.paused_until_ms,
-        row.problem,
-    )

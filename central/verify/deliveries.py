@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.connectors import CONNECTORS
 from central.db import deliveries
 from central.db import verify as rows
 from central.db.database import AnyRow
+from central.integrations.integration import from_row
 from central.verify.report import FINDINGS_MAX, Finding, Report
 
 
@@ -37,15 +36,8 @@ async def check_deliveries(connection: AsyncConnection, report: Report) -> None:
 
 async def _missing(connection: AsyncConnection, integration: AnyRow) -> list[int]:
     """Applied documents that this integration was never to get, by the question that the sweep asks."""
-    connector = CONNECTORS.get(integration.connector)
-    if connector is None:
-        return []
-    effects: dict[str, list[str]] = {}
-    for kind in orjson.loads(integration.kinds):
-        for effect in connector.effects(kind):
-            effects.setdefault(effect, []).append(kind)
     found: list[int] = []
-    for effect, kinds in effects.items():
+    for effect, kinds in from_row(integration).effects().items():
         found += await deliveries.missing(
             connection, integration.integration_no, effect, kinds, integration.from_ms, 0, FINDINGS_MAX
         )

@@ -107,7 +107,7 @@ async def forgotten(batch_ids: Collection[str]) -> set[str]:
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     rig = RIGS[request.param](tmp_path / "system")
     await rig.connect().prepare()
-    await rig.connect().check()
+    assert all(finding.ok for finding in await rig.connect().check())
     return rig
 
 
@@ -161,10 +161,9 @@ async def test_probe_then_send_the_rest_never_doubles(rig: Rig):
     assert sorted(rig.effects()) == keys(1, 2, 3, 4)
 
 
-async def test_every_connector_names_its_effects_and_bounds(rig: Rig):
-    """Effects are told apart, batches and requests have a bound, and what it uses has a name."""
+async def test_every_connector_has_its_bounds(rig: Rig):
+    """Batches and requests have a bound, and what it uses has a name."""
     connector = rig.connect()
-    assert len(set(connector.effects("sale"))) == len(connector.effects("sale")) > 0
     assert connector.batch_documents > 0
     assert connector.batch_bytes > 0
     assert connector.timeout_s > 0

@@ -7,6 +7,7 @@ A step of the script is used up by one `deliver`: `ok`; `lost` (takes effect, no
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from central.connectors.base import (
     Answer,
     Batch,
     Connector,
+    Finding,
     Idempotency,
     Incoming,
     NoAnswer,
@@ -64,13 +66,10 @@ class ScriptedConnector(Connector):
     def resource(self) -> str:
         return self._settings.account
 
-    @classmethod
-    def effects(cls, kind: str) -> tuple[str, ...]:
-        return ("document",)
-
     async def prepare(self) -> None: ...
 
-    async def check(self) -> None: ...
+    async def check(self) -> Sequence[Finding]:
+        return []
 
     async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:
         self.system.probes += 1

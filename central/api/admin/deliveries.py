@@ -18,7 +18,7 @@ from central.api.admin.shapes.deliveries import (
     RetryDeliveries,
 )
 from central.api.http import Auth, endpoint, read_model, reply
-from central.integrations.registry import Integration
+from central.integrations.integration import Integration
 from shared.clock import from_rfc3339, rfc3339
 from shared.errors import BadInput
 

@@ -16,7 +16,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from central.connectors.base import (
     Answer,
     Batch,
     Connector,
+    Finding,
     Idempotency,
     Incoming,
     NoAnswer,
@@ -35,7 +36,7 @@ from central.connectors.base import (
     UnknownBatches,
 )
 from central.connectors.drop_folder.incoming import InFolder
-from central.connectors.drop_folder.outgoing import EFFECT, OutFolder, compose
+from central.connectors.drop_folder.outgoing import OutFolder, compose
 from shared.clock import Clock
 from shared.errors import ConfigError
 
@@ -83,10 +84,6 @@ class DropFolder(Connector):
     def resource(self) -> str:
         return str(self._settings.folder)
 
-    @classmethod
-    def effects(cls, kind: str) -> tuple[str, ...]:
-        return (EFFECT,)
-
     async def prepare(self) -> None:
         if not self._settings.folder.is_absolute():
             raise ConfigError(f"the drop folder {self._settings.folder} must be an absolute path")
@@ -99,7 +96,7 @@ class DropFolder(Connector):
 
         await self._usable(make)
 
-    async def check(self) -> None:
+    async def check(self) -> Sequence[Finding]:
         def attempt() -> None:
             self._require_mounted()
             name = f".{secrets.token_hex(4)}.part"
@@ -109,7 +106,13 @@ class DropFolder(Connector):
             os.replace(trial, taken)
             taken.unlink()
 
-        await self._usable(attempt)
+        try:
+            await self._usable(attempt)
+        except ConfigError as error:
+            return [Finding("folder", ok=False, detail=error.what, hint=error.hint)]
+        return [
+            Finding("folder", ok=True, detail=f"{self._settings.folder}: files can be made, renamed, deleted")
+        ]
 
     async def _usable(self, work: Callable[[], None]) -> None:
         try:

@@ -21,7 +21,6 @@ from shared.faultpoints import reach
 
 SUFFIX = ".ndjson"
 PART = ".part"
-EFFECT = "document"
 
 
 def compose(delivery: Delivery) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from central.db.tables import metadata
+from central.db.metadata import metadata
 
 
 def run() -> None:

@@ -17,7 +17,8 @@ import pytest
 from central.connectors.base import Answer, Batch
 from central.connectors.drop_folder import outgoing
 from central.deliveries.run import DeliveryRunner
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
 from tests.support.power import Power, PowerCut, PoweredDatabase, PoweredOs

@@ -14,7 +14,8 @@ from central.connectors.base import Answer, Batch
 from central.db import tables
 from central.db.database import Database
 from central.deliveries.run import DeliveryRunner
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from shared.canonical import canonical
 from tests.support.clock import ManualClock
 from tests.support.outgoing import (

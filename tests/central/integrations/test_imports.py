@@ -15,7 +15,8 @@ from central.db import tables
 from central.db.database import Database
 from central.integrations import imports
 from central.integrations.imports import FileImports
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from shared.canonical import parse_object
 from shared.catalog.changes import Change
 from shared.errors import BadInput

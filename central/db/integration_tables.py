@@ -1,0 +1,95 @@
+"""Tables of integrations beside their own: versions, what their pulls did, and what can be taken back.
+
+Everything here is bounded by whoever writes it: old runs and their changes are deleted when newer ones are stored.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+from central.db.metadata import WITHOUT_ROWID, Big, metadata
+
+integration_versions = Table(
+    "integration_versions",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("definition", Text, nullable=False),  # JSON
+    Column("by", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("file_sha256", LargeBinary),  # of the file in the watched folder that it came from
+    PrimaryKeyConstraint("integration_no", "version"),
+)
+
+pull_states = Table(
+    "pull_states",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("pull", Text, nullable=False),
+    Column("cursor", Text),  # covers what is published; null: the next run is full
+    Column(
+        "shape", LargeBinary, nullable=False
+    ),  # sha256 of what the rows were made by; another one makes a run full
+    Column("run_ms", BigInteger, nullable=False),  # start of the newest run
+    Column("full_ms", BigInteger, nullable=False),  # start of the newest full run that ended well
+    Column("asked_ms", BigInteger, nullable=False),  # somebody wants a run that starts after this
+    Column("asked_full", Boolean, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("problem", Text),
+    PrimaryKeyConstraint("integration_no", "pull"),
+)
+
+pull_runs = Table(
+    "pull_runs",
+    metadata,
+    Column("run_no", Big, primary_key=True),
+    Column("integration_no", BigInteger, nullable=False),
+    Column("pull", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),  # schedule | asked | webhook | file | dry_run | undo
+    Column("is_full", Boolean, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("result", Text),  # taken | failed | stopped; null: under way
+    Column("report", Text),  # JSON
+)
+Index("pull_runs_by_pull", pull_runs.c.integration_no, pull_runs.c.pull, pull_runs.c.run_no)
+
+pull_changes = Table(
+    "pull_changes",
+    metadata,
+    Column("run_no", BigInteger, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("before", LargeBinary),  # payload; null: the run created the row
+    Column("after", LargeBinary),  # version that the run left; null: it deleted the row
+    PrimaryKeyConstraint("run_no", "scope", "entity", "key"),
+    **WITHOUT_ROWID,
+)
+
+created_records = Table(
+    "created_records",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("id", Text, nullable=False),  # as the other system calls it
+    Column("why", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("undone_ms", BigInteger),
+    Column("refusal", Text),  # why the other system would not give it up
+    PrimaryKeyConstraint("integration_no", "target", "id"),
+)

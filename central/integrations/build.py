@@ -1,0 +1,88 @@
+"""From a definition to the connector that works by it, with everything checked that can be without the other system.
+
+What a definition names must exist over there as far as the connector says beforehand what there is: sources, targets,
+and their fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+import pydantic
+
+from central.connectors.base import Connector, Finding
+from central.integrations.definition import Definition
+from central.integrations.secret_values import resolved
+from shared.clock import Clock
+from shared.errors import BadInput, ConfigError
+from shared.protocol.problems import from_validation
+
+Connectors = Mapping[str, type[Connector]]
+
+
+def build(connectors: Connectors, definition: Definition, clock: Clock) -> Connector:
+    """The connector of a definition.
+
+    Raises:
+        BadInput: there is no such connector, or its settings are not right.
+        ConfigError: a secret that the settings point at is not there.
+    """
+    kind = kind_of(connectors, definition)
+    try:
+        settings = kind.Settings.model_validate(resolved(definition.settings))
+    except pydantic.ValidationError as error:
+        raise from_validation(error, f'settings of "{definition.name}"') from None
+    return kind(definition.name, settings, clock)
+
+
+def kind_of(connectors: Connectors, definition: Definition) -> type[Connector]:
+    found = connectors.get(definition.connector)
+    if found is None:
+        raise BadInput(
+            f'there is no connector "{definition.connector}"', hint=f"known are {', '.join(connectors)}"
+        )
+    return found
+
+
+def check_names(kind: type[Connector], definition: Definition) -> None:
+    """Refuse a source or target that the connector does not have."""
+    for pull in definition.pull:
+        if pull.source not in kind.sources:
+            raise _unknown(f'pull "{pull.name}"', "source", pull.source, kind.sources, kind.title)
+        known = kind.sources[pull.source].statuses
+        unknown = [status for status in pull.statuses if known and status not in known]
+        if unknown:
+            raise _unknown(f'pull "{pull.name}"', "status", unknown[0], known, kind.title)
+    for deliver in definition.deliver:
+        if deliver.target is not None and deliver.target not in kind.targets:
+            raise _unknown(f'deliver "{deliver.name}"', "target", deliver.target, kind.targets, kind.title)
+        names = [one.name for one in definition.deliver]
+        for needed in deliver.needs:
+            if needed not in names or needed == deliver.name:
+                raise _unknown(f'deliver "{deliver.name}"', "effect", needed, names, "the integration")
+
+
+def _unknown(where: str, what: str, name: str, known: Iterable[str], who: str) -> BadInput:
+    listed = sorted(known)
+    near = difflib.get_close_matches(name, listed, 1)
+    hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(listed) or 'none'}"
+    return BadInput(f'{where}: {who} has no {what} "{name}"', hint=hint, code="invalid-fields")
+
+
+def refused(name: str, findings: Sequence[Finding]) -> BadInput | None:
+    """The refusal that these findings mean, if any does not hold."""
+    wrong = [one for one in findings if not one.ok]
+    if not wrong:
+        return None
+    told = "; ".join(f"{one.what}: {one.detail}" for one in wrong)
+    hint = next((one.hint for one in wrong if one.hint), "")
+    return BadInput(f'settings of "{name}": {told}', hint=hint)
+
+
+async def findings_of(connector: Connector) -> list[Finding]:
+    """What the connector's check says, an error of its own included."""
+    try:
+        return list(await connector.check())
+    except ConfigError as error:
+        return [Finding("settings", ok=False, detail=error.what, hint=error.hint)]
