@@ -156,8 +156,7 @@ class Integrations:
         check_code(definition.name, "integration")
         with _at_the_door(definition.name):
             await self.examine(definition)
-            await build(self._kinds, definition, self._clock).prepare()
-            await self.require_well(definition)
+        await self.prepare(definition)
 
         async def work(connection: AsyncConnection) -> None:
             now_ms = await self._database.now_ms(connection)
@@ -181,6 +180,12 @@ class Integrations:
                 continue
             if self.connector(one).resource == resource:
                 raise Conflict(f'{resource} is used by the integration "{one.name}" already')
+
+    async def prepare(self, definition: Definition) -> None:
+        """Make over there what the settings need, and look whether they work."""
+        with _at_the_door(definition.name):
+            await build(self._kinds, definition, self._clock).prepare()
+            await self.require_well(definition)
 
     async def require_well(self, definition: Definition) -> None:
         """Refuse settings with which the other system cannot be used now."""
