@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from central.db.database import chunks
+from central.db.document_tables import paper_links, paper_units, papers
 from central.db.tables import deliveries, documents, lines, parked, payments, pending, waiting
 from central.db.transactions import Insert, Transaction
 
@@ -33,6 +34,9 @@ class NewRows:
     deliveries: list[tuple[int, int, str, str, int | None]] = field(default_factory=list)
     waiting: list[tuple[int, str, bytes | None, int]] = field(default_factory=list)
     parked: list[tuple[int, str, str, int, int, str]] = field(default_factory=list)
+    papers: list[tuple[Any, ...]] = field(default_factory=list)
+    links: list[tuple[Any, ...]] = field(default_factory=list)
+    units: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 _TAKE_SQLITE = (
@@ -87,6 +91,10 @@ async def _among(transaction: Transaction, query: str, values: Sequence[Any]) ->
     return rows
 
 
+def _by_document(row: tuple[Any, ...]) -> tuple[int, int]:
+    return row[0], row[1]
+
+
 async def store(transaction: Transaction, rows: NewRows) -> None:
     """Write all that a batch of documents turned into."""
     inserts: list[Insert] = [
@@ -96,6 +104,9 @@ async def store(transaction: Transaction, rows: NewRows) -> None:
         (deliveries, sorted(rows.deliveries)),
         (waiting, rows.waiting),
         (parked, rows.parked),
+        (papers, sorted(rows.papers, key=_by_document)),
+        (paper_links, rows.links),
+        (paper_units, rows.units),
     ]
     await transaction.store(inserts)
 

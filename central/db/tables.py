@@ -34,10 +34,12 @@ api_keys = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("hash", LargeBinary, nullable=False, unique=True),
-    Column("role", Text, nullable=False),  # read | admin | feed
+    Column("role", Text, nullable=False),  # read | admin | feed | documents
     Column("consumer", Text),  # for feed: the consumer that it may read as
     Column("created_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    Column("source", Text),  # for documents: whose documents it hands in
+    Column("outlet", Text),  # and of which store
 )
 
 # ---- registry ----
@@ -70,7 +72,7 @@ stations = Table(
     Column("code", Text, nullable=False, unique=True),
     Column("store_no", ForeignKey("stores.store_no"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),  # new | waiting (for approval) | active | revoked
+    Column("state", Text, nullable=False),  # new | waiting (for approval) | active | revoked | source
     Column("quarantined", Boolean, nullable=False),
     Column("newest_nonce_ms", BigInteger, nullable=False),
     Column("current_epoch", LargeBinary),

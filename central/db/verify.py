@@ -12,6 +12,7 @@ from sqlalchemy import Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
+from central.db.document_tables import paper_links, paper_units, papers
 from central.db.tables import (
     batches,
     bodies,
@@ -112,6 +113,7 @@ async def documents_page(
             documents.c.kind,
             documents.c.total_minor,
             documents.c.business_date,
+            papers.c.doc_no.label("paper"),
         )
         .select_from(
             bodies.outerjoin(
@@ -120,6 +122,9 @@ async def documents_page(
             )
             .outerjoin(repairs, repairs.c.doc_no == bodies.c.doc_no)
             .outerjoin(damaged_hashes, damaged_hashes.c.doc_no == bodies.c.doc_no)
+            .outerjoin(
+                papers, (papers.c.station_no == bodies.c.station_no) & (papers.c.doc_no == bodies.c.doc_no)
+            )
         )
         .where(bodies.c.doc_no > after)
     )
@@ -173,7 +178,8 @@ async def orphans(connection: AsyncConnection) -> dict[str, list[int]]:
     for name, table in of_body.items():
         statement = select(table.c.doc_no).outerjoin(bodies, bodies.c.doc_no == table.c.doc_no)
         found[name] = await _some(connection, statement.where(bodies.c.doc_no.is_(None)))
-    for name, table in {"lines": lines, "payments": payments}.items():
+    of_row = (lines, payments, papers, paper_links, paper_units)
+    for name, table in {table.name: table for table in of_row}.items():
         same = (documents.c.station_no == table.c.station_no) & (documents.c.doc_no == table.c.doc_no)
         statement = select(table.c.doc_no).distinct().outerjoin(documents, same)
         found[name] = await _some(connection, statement.where(documents.c.doc_no.is_(None)))

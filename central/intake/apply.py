@@ -109,6 +109,10 @@ def add_rows(new: db.NewRows, ready: Ready, targets: Targets) -> None:
     new.documents.append(ready.rows.document)
     new.lines += ready.rows.lines
     new.payments += ready.rows.payments
+    if (details := ready.rows.paper) is not None:
+        new.papers.append(details.paper)
+        new.links += details.links
+        new.units += details.units
     new.deliveries += [
         (number, ready.doc_no, effect, "ready", None) for number, effect in targets(ready.kind)
     ]

@@ -10,37 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
+from central.intake.paper_rows import paper
+from central.intake.row_shapes import DocumentRow, Head, LineRow, PaymentRow, Rows, Unfit
 from shared.clock import from_rfc3339
-from shared.documents import KINDS, SCHEMA
+from shared.documents import KINDS, PAPER_KINDS, SCHEMA
 from shared.errors import BadInput
 from shared.quantity import to_micro
 
-DocumentRow = tuple[
-    int, int, str, str, str, int, int, str | None, str | None, str | None, str | None, int, int, int
-]
-LineRow = tuple[int, int, int, str, str | None, str | None, int, int, int, int, int, str | None, str | None]
-PaymentRow = tuple[int, int, int, str, int, str | None]
-Parse = Callable[[dict[str, Any]], Any]
-
-
-class Rows(NamedTuple):
-    """What one document adds to `documents`, `lines` and `payments`, in their column order."""
-
-    document: DocumentRow
-    lines: list[LineRow]
-    payments: list[PaymentRow]
-
-
-class Unfit(BadInput):
-    """A document that does not yield rows; `reason` is the root cause that it shares with others."""
-
-    code = "unfit-document"
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(detail or reason)
-        self.reason = reason
+__all__ = ["Rows", "Unfit", "is_known", "references", "rows_of"]
 
 
 def is_known(header: dict[str, Any]) -> tuple[bool, bool]:
@@ -98,8 +77,6 @@ def rows_of(station_no: int, doc_no: int, header: dict[str, Any], payload: Any) 
         _check_sums(rows, payload)
     return rows
 
-
-_Head = tuple[str, str, str, int, int]
 
 _TEXT, _INT, _MAYBE = (str,), (int,), (str, type(None))
 _DOCUMENT_FIELDS = (
@@ -170,7 +147,7 @@ def _check_sums(rows: Rows, payload: dict[str, Any]) -> None:
 _micro = lru_cache(maxsize=8_192)(to_micro)
 
 
-def _receipt(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
+def _receipt(station_no: int, doc_no: int, head: Head, payload: dict[str, Any]) -> Rows:
     get = payload.get
     lines, payments = get("lines"), get("payments")
     if type(lines) is not list or type(payments) is not list:
@@ -249,27 +226,27 @@ def _payments(station_no: int, doc_no: int, payments: list[Any]) -> list[Payment
 
 
 def _document(
-    station_no: int, doc_no: int, head: _Head, payload: dict[str, Any], total: Any, tax: Any, discount: Any
+    station_no: int, doc_no: int, head: Head, payload: dict[str, Any], total: Any, tax: Any, discount: Any
 ) -> DocumentRow:
     get = payload.get
     own = (get("shift"), get("cashier"), get("customer"), get("currency"), total, tax, discount)
     return (station_no, doc_no, *head, *own)
 
 
-def _cash_movement(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
+def _cash_movement(station_no: int, doc_no: int, head: Head, payload: dict[str, Any]) -> Rows:
     # No payment row: day totals per payment type are of receipts, and the drawer is counted by the shift.
     return Rows(_document(station_no, doc_no, head, payload, payload.get("amount_minor"), 0, 0), [], [])
 
 
-def _without_amount(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
+def _without_amount(station_no: int, doc_no: int, head: Head, payload: dict[str, Any]) -> Rows:
     return Rows(_document(station_no, doc_no, head, payload, 0, 0, 0), [], [])
 
 
-def _customer_change(station_no: int, doc_no: int, head: _Head, payload: dict[str, Any]) -> Rows:
+def _customer_change(station_no: int, doc_no: int, head: Head, payload: dict[str, Any]) -> Rows:
     return _without_amount(station_no, doc_no, head, {"customer": payload.get("key")})
 
 
-_BUILDERS: dict[str, Callable[[int, int, _Head, dict[str, Any]], Rows]] = {
+_BUILDERS: dict[str, Callable[[int, int, Head, dict[str, Any]], Rows]] = {
     "sale": _receipt,
     "sale_cancellation": _receipt,
     "return": _receipt,
@@ -280,5 +257,6 @@ _BUILDERS: dict[str, Callable[[int, int, _Head, dict[str, Any]], Rows]] = {
     "cash_in": _cash_movement,
     "cash_out": _cash_movement,
     "customer_change": _customer_change,
+    **dict.fromkeys(PAPER_KINDS, paper),
 }
 assert set(_BUILDERS) == set(KINDS), "every kind has its rows"

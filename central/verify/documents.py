@@ -14,9 +14,13 @@ from central.db.database import AnyRow
 from central.verify.report import Finding, Report
 from central.verify.stored import as_object, doc_id_of, raw
 from shared.canonical import sha256
-from shared.documents import RECEIPT_KINDS
+from shared.documents import GOODS_KINDS, PAPER_KINDS, RECEIPT_KINDS
 
 PAGE_DOCUMENTS = 200
+_PAPER = {
+    True: "has a row of orders, stock and money documents, but is none",
+    False: "is an order, stock or money document without its own row",
+}
 
 
 async def check_documents(
@@ -36,7 +40,9 @@ async def check_documents(
             station, told_id = station_codes.get(row.station_no), _text(header.get("doc_id"), row.doc_no)
             kept = _kept_apart(row.doc_no, states)
             faults = _state(row, states) + _gate(row, doc_id, gates.get(doc_id) if doc_id else None, kept)
-            if row.kind in RECEIPT_KINDS:
+            if (row.kind in PAPER_KINDS) != (row.paper is not None):
+                faults.append(("rows", _PAPER[row.paper is not None]))
+            if row.kind in RECEIPT_KINDS or row.kind in GOODS_KINDS:
                 faults += _rows(row, line_sums.get(row.doc_no, (0, 0)), payment_sums.get(row.doc_no, (0, 0)))
             for check, what in faults:
                 report.add(Finding(check, what, station=station, doc_id=told_id))
@@ -87,9 +93,9 @@ def _gate(
 def _rows(row: AnyRow, line_sum: tuple[int, int], payment_sum: tuple[int, int]) -> list[tuple[str, str]]:
     payload = as_object(row.payload)
     expected_lines = _amounts(payload.get("lines"))
-    expected_payments = _amounts(payload.get("payments"))
+    expected_payments = _amounts(payload.get("payments")) if row.kind in RECEIPT_KINDS else (0, 0)
     faults = []
-    if row.total_minor != payload.get("total_minor"):
+    if row.total_minor != payload.get("total_minor", 0 if row.kind in GOODS_KINDS else None):
         faults.append(
             ("rows", f"its row says total {row.total_minor}, its payload {payload.get('total_minor')}")
         )

@@ -20,21 +20,18 @@ from pydantic_core import from_json
 
 from edge_agent.db.commit import NUMBER_MAX_CHARS, Draft
 from edge_agent.db.journal import Journal
-from edge_agent.intake.masking import masked, may_hold_card_number
 from shared.canonical import canonical, parse_object
 from shared.clock import Clock, from_rfc3339, rfc3339
 from shared.codes import mask_card_numbers
-from shared.documents import KINDS, SCHEMA
+from shared.documents import KINDS, SCHEMA, references_of
 from shared.documents.envelope import Accepted, Submission
+from shared.documents.masking import masked, may_hold_card_number
 from shared.errors import BadInput, ConfigError, TooLarge
 from shared.ids import uuid7
 from shared.journal import DOCUMENT_MAX_BYTES
 from shared.protocol.problems import from_validation
 
 KEY_MAX_CHARS = 200
-REFERENCES = ("cancels", "returns")
-"""Fields of a payload that name documents which must be applied first."""
-
 QUARTER_MS = 15 * 60_000
 """A store's day begins on a quarter of an hour of UTC, whatever its zone."""
 
@@ -163,7 +160,7 @@ class Intake:
             "tick_ms": self._clock.tick_ms(),
             "offset_ms": self._contact.offset_ms,
             "business_date": submission.business_date or self._business_date(submission.time, now_ms),
-            "refs": [payload[field] for field in REFERENCES if payload.get(field)],
+            "refs": references_of(payload),
         }
         if len(body) > len(_SUBMISSION_FIELDS & body.keys()):
             unknown = {name: value for name, value in body.items() if name not in _SUBMISSION_FIELDS}

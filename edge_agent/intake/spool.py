@@ -21,11 +21,11 @@ from pathlib import Path
 from edge_agent.intake import formats
 from edge_agent.intake.accept import Intake
 from edge_agent.intake.formats import Item
-from edge_agent.intake.masking import masked, may_hold_card_number
 from edge_agent.keyfile import sync_folder, write_durably
 from shared.canonical import canonical, parse
 from shared.clock import Clock, rfc3339
 from shared.codes import mask_card_numbers
+from shared.documents.masking import masked, may_hold_card_number
 from shared.errors import BadInput, CannotStore, Conflict, CounterflowError
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,11 @@ import pytest
 from edge_agent.db.positions import Stored
 from edge_agent.intake.accept import Intake
 from shared.canonical import canonical
+from shared.documents import references_of
 from shared.errors import BadInput, ConfigError, TooLarge
 from shared.journal import DOCUMENT_MAX_BYTES
 from tests.support.clock import ManualClock
+from tests.support.papers import PAPERS
 from tests.support.station import sale
 from tests.support.till import Till, submission
 
@@ -210,3 +212,11 @@ async def test_an_unknown_zone_is_told_at_the_start(till: Till) -> None:
             boot="b",
             grew=till.grew,
         )
+
+
+@pytest.mark.parametrize("kind", PAPERS)
+async def test_papers_are_taken_like_receipts(kind: str, till: Till) -> None:
+    """Orders, stock and money documents have no door of their own; what they build upon stands in the header."""
+    stored = await _stored(till, canonical({"kind": kind, "payload": PAPERS[kind]}))
+    assert orjson.loads(stored.header)["refs"] == references_of(PAPERS[kind])
+    assert orjson.loads(stored.payload) == PAPERS[kind]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.intake.masking import masked, may_hold_card_number
 from shared.canonical import canonical
+from shared.documents.masking import masked, may_hold_card_number
 
 CARD = "4111111111111111"
 

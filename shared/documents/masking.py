@@ -26,9 +26,11 @@ NOT_TEXT = frozenset(
         ),
         *("seller", "cashier", "customer", "shift", "terminal", "type", "condition", "code", "codes", "key"),
         *("n", "quantity", "base_version", "opened_at", "closed_at"),
+        *("tax_id", "tax_branch", "account", "counter_account", "bank", "bank_number"),
+        *("warehouse", "to_warehouse", "organisation", "supplier_number", "based_on", "source_id"),
     }
 )
-"""Fields, with all that is inside them, that carry identifiers of the catalog, the scanner or the fiscal device."""
+"""Fields, with all inside them, that carry identifiers of the catalog, the scanner, the fiscal device or the books."""
 
 # A quick look at the whole, many times as fast as a pattern: most documents hold no run of digits that long.
 _ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
