@@ -32,6 +32,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "What was sent cannot be understood or contradicts itself; `detail` names the place.",
         "Correct it and send it again.",
     ),
+    "bad-mapping": (
+        "An integration's fields cannot be mapped as written; `errors` names each field and what is wrong.",
+        "Correct the fields that are named.",
+    ),
     "busy": (
         "Another process works on this database, folder or port.",
         "Stop the other one, or give this instance a folder and a port of its own.",
@@ -227,6 +231,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "unknown-kind": (
         "This agent does not know that kind of document.",
         "`hint` lists the kinds that it takes; for a newer one update the agent.",
+    ),
+    "unmapped-record": (
+        "A record cannot be mapped; `errors` names each field of the target, what is wrong, and the value.",
+        "Correct the record or the mapping; enter a code without counterpart in the cross-reference.",
     ),
     "wrong-answer": (
         "An answer was cut, changed on the way, or belongs to another request. Nothing was believed of it.",
