@@ -7,15 +7,18 @@ everything may not pass by leaving something out.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.support.postgres import PostgresCluster, PostgresFailed, PostgresUnavailable
+from tests.support.postgres import EMPTY, PostgresCluster, PostgresFailed, PostgresUnavailable
 from tests.support.processes import Process
 
 GROUPS = ("demo", "docs", "faults", "system", "simulation", "postgres", "unit")  # the most demanding first
@@ -126,22 +129,73 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
 @pytest.fixture
 def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
     """An empty PostgreSQL database of this test's own, as a URL for SQLAlchemy with asyncpg."""
-    url = postgres_cluster.create_database()
+    yield from _own_database(postgres_cluster, EMPTY)
+
+
+def _own_database(cluster: PostgresCluster, original: str) -> Iterator[str]:
+    url = cluster.create_database(original)
     yield url
     try:
-        postgres_cluster.drop_database(url)
+        cluster.drop_database(url)
     except PostgresFailed:
-        if postgres_cluster.is_running():
+        if cluster.is_running():
             raise
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, once on SQLite and once on PostgreSQL: the same test runs on both."""
+ON_BOTH = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
+
+
+@pytest.fixture(params=ON_BOTH)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without a table, once on SQLite and once on PostgreSQL: the same test runs on both."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'central.db'}"
+        return _sqlite_url(tmp_path / "central.db")
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture(params=ON_BOTH)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with all tables and nothing in them, once on SQLite and once on PostgreSQL.
+
+    Each is a copy: making the tables takes longer than most tests take with them.
+    """
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_with_tables"), tmp_path / "central.db")
+        yield _sqlite_url(tmp_path / "central.db")
+        return
+    original = request.getfixturevalue("postgres_with_tables")
+    yield from _own_database(request.getfixturevalue("postgres_cluster"), original)
+
+
+@pytest.fixture(scope="session")
+def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tables") / "central.db"
+    _make_tables(_sqlite_url(file))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_with_tables(postgres_cluster: PostgresCluster) -> str:
+    url = postgres_cluster.create_database()
+    _make_tables(url)
+    return url.rpartition("/")[2]
+
+
+def _sqlite_url(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
+
+
+def _make_tables(url: str) -> None:
+    from central.db.database import Database  # here: tests of the frame alone know nothing of the product
+
+    async def make() -> None:
+        database = Database(url)
+        await database.create()
+        await database.close()
+
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own beside the tests'
+        thread.submit(asyncio.run, make()).result()
 
 
 @pytest.fixture

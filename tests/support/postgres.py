@@ -22,6 +22,8 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 60.0
 PORT_ATTEMPTS_MAX = 5
 CONNECTIONS_MAX = 200
+EMPTY = "template0"
+"""The database of every server that nothing is in."""
 
 StopMode = Literal["smart", "fast", "immediate"]
 STOP_SIGNALS: dict[StopMode, signal.Signals] = {
@@ -157,11 +159,11 @@ class PostgresCluster:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def create_database(self) -> str:
-        """Make an empty database and return its URL for SQLAlchemy with asyncpg."""
+    def create_database(self, original: str = EMPTY) -> str:
+        """Make a copy of *original*, to which nobody is connected; its URL for SQLAlchemy with asyncpg."""
         self._databases += 1
         name = f"test_{self._databases}"
-        self.run_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.run_sql(f"CREATE DATABASE {name} TEMPLATE {original}")
         return f"postgresql+asyncpg://counterflow@127.0.0.1:{self.port}/{name}"
 
     def drop_database(self, url: str) -> None:

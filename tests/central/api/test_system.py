@@ -23,10 +23,10 @@ async def get(hq: HQ, path: str, key: str = "") -> tuple[int, bytes]:
         return answer.status, await answer.read()
 
 
-async def test_a_node_is_ready_on_its_own_schema_only(database_url: str, tmp_path: Path) -> None:
+async def test_a_node_is_ready_on_its_own_schema_only(empty_database_url: str, tmp_path: Path) -> None:
     """It lives all the time, and says what to do when the database is another version's."""
-    await schema.migrate(database_url)
-    async with open_hq(database_url, tmp_path) as hq:
+    await schema.migrate(empty_database_url)
+    async with open_hq(empty_database_url, tmp_path) as hq:
         assert (await get(hq, "/readyz"))[0] == 200
         async with hq.centre.database.write() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))

@@ -58,9 +58,9 @@ async def _tables(connection: AsyncConnection) -> list[str]:
     return [name for (name,) in await connection.execute(text(query)) if name != "alembic_version"]
 
 
-async def test_migrated_database_is_like_a_fresh_one(database_url: str) -> None:
+async def test_migrated_database_is_like_a_fresh_one(empty_database_url: str) -> None:
     """Migrating from nothing gives exactly the tables that the code describes."""
-    fresh = Database(database_url)
+    fresh = Database(empty_database_url)
     await fresh.create()
     expected = await shape(fresh)
     async with fresh.write() as connection:
@@ -72,20 +72,20 @@ async def test_migrated_database_is_like_a_fresh_one(database_url: str) -> None:
             await connection.execute(text("DROP SEQUENCE doc_no_seq"))
     await fresh.close()
 
-    assert await schema.migrate(database_url) == schema.HEAD
+    assert await schema.migrate(empty_database_url) == schema.HEAD
 
-    migrated = Database(database_url)
+    migrated = Database(empty_database_url)
     assert await shape(migrated) == expected
     await migrated.close()
 
 
-async def test_migrating_again_changes_nothing(database_url: str) -> None:
+async def test_migrating_again_changes_nothing(empty_database_url: str) -> None:
     """An empty database has no schema; after a migration it has the head, however often it is run."""
-    database = Database(database_url)
+    database = Database(empty_database_url)
     async with database.read() as connection:
         assert await schema.current(connection) is None
-    await schema.migrate(database_url)
-    await schema.migrate(database_url)
+    await schema.migrate(empty_database_url)
+    await schema.migrate(empty_database_url)
     async with database.read() as connection:
         assert await schema.current(connection) == schema.HEAD
     await database.close()
@@ -98,14 +98,14 @@ def test_published_migrations_never_change() -> None:
     assert PUBLISHED.items() <= found.items()
 
 
-async def test_schema_of_a_later_version_is_refused_in_words(database_url: str) -> None:
+async def test_schema_of_a_later_version_is_refused_in_words(empty_database_url: str) -> None:
     """Going back to an older build is told with both schemas, and nothing is changed."""
-    await schema.migrate(database_url)
-    database = Database(database_url)
+    await schema.migrate(empty_database_url)
+    database = Database(empty_database_url)
     async with database.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigError, match="schema 9999"):
-        await schema.migrate(database_url)
+        await schema.migrate(empty_database_url)
     async with database.read() as connection:
         assert await schema.current(connection) == "9999"
     await database.close()
