@@ -21,6 +21,7 @@ class Header(Record):
     version: int = Field(ge=1, description="schema version of the payload")
     time: Time = Field(description="device time when it was sealed")
     zone: str = Field(max_length=60, description="IANA zone of the store")
+    store: Code | None = Field(None, description="the store that it was sold for; a till may be moved later")
     boot: str = Field(max_length=40)
     tick_ms: int
     offset_ms: int | None

@@ -12,6 +12,7 @@ from edge_agent.db.positions import Stored
 from edge_agent.intake.accept import Intake
 from shared.canonical import canonical
 from shared.documents import references_of
+from shared.documents.envelope import Header
 from shared.errors import BadInput, ConfigError, TooLarge
 from shared.journal import DOCUMENT_MAX_BYTES
 from tests.support.clock import ManualClock
@@ -57,6 +58,7 @@ async def test_the_header_says_what_the_station_knows(till: Till) -> None:
         "refs": [],
     }
     assert header["doc_id"][14] == "7"
+    assert header.keys() == Header.model_fields.keys()
     assert till.grew.is_set()
 
 
