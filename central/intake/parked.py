@@ -2,7 +2,7 @@
 
 What the till sealed is never changed: a corrected payload is kept beside it and applied in its place. Each attempt is
 counted and told in the document's history. Rule: a document leaves `parked` in the same transaction that applies it
-(or makes it wait), so it is always in exactly one state.
+(or makes it wait), so it is always in exactly one state; the line of the audit trail is in that transaction too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from central import audit
 from central.db import apply as db
 from central.db.database import Database, chunks
 from central.db.failures import is_at_fault
@@ -121,6 +122,9 @@ class Parked:
                 )
         gone = [row.doc_no for row in rows if row.doc_no not in failed]
         await db.settle_parked(transaction, gone, again)
+        await audit.record_within(
+            transaction, now_ms, attempt.who, "parked.repair", _act(attempt, rows, len(gone))
+        )
         return rows[-1].doc_no, Repaired(len(rows), len(gone), len(again))
 
     async def _try(
@@ -146,6 +150,17 @@ class Parked:
             for ready in batch:
                 failed |= await self._try(transaction, [ready], now_ms)
         return failed
+
+
+def _act(attempt: _Attempt, rows: Sequence[db.ParkedRow], applied: int) -> dict[str, Any]:
+    """What the audit trail says of it."""
+    correction = {"set": attempt.correction.values, "payload": attempt.correction.payload}
+    return {
+        "reason": attempt.choice.reason,
+        "doc_nos": [row.doc_no for row in rows],
+        **{name: dict(given) for name, given in correction.items() if given is not None},
+        "applied": applied,
+    }
 
 
 def told(history: str, at_ms: int, what: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.audit import Note, unnoted
 from central.connectors import CONNECTORS
 from central.connectors.base import Connector
 from central.db import delivery_desk
@@ -123,6 +124,7 @@ class Integrations:
         *,
         from_ms: int | None = None,
         enabled: bool = True,
+        audited: Note = unnoted,
     ) -> Integration:
         """Connect a system in the short way: documents of these kinds go out as they are, lists come in as they are.
 
@@ -135,7 +137,7 @@ class Integrations:
         """
         deliver = [{"name": WHOLE_DOCUMENT, "kinds": list(dict.fromkeys(kinds))}] if kinds else []
         written = {"name": name, "connector": connector, "settings": settings, "deliver": deliver}
-        return await self.define(read_definition(written), from_ms=from_ms, enabled=enabled)
+        return await self.define(read_definition(written), from_ms=from_ms, enabled=enabled, audited=audited)
 
     async def define(
         self,
@@ -146,6 +148,7 @@ class Integrations:
         by: str = "",
         note: str = "",
         file_sha256: bytes | None = None,
+        audited: Note = unnoted,
     ) -> Integration:
         """Connect a system as its definition says, at version 1.
 
@@ -164,6 +167,7 @@ class Integrations:
             since_ms = now_ms if from_ms is None else from_ms
             number = await table.add(connection, definition.name, text, enabled, since_ms)
             await table.add_version(connection, number, 1, text, by, now_ms, note, file_sha256)
+            await audited(connection)
 
         try:
             await self._database.run(work)
@@ -193,29 +197,31 @@ class Integrations:
         if refusal := refused(definition.name, findings):
             raise refusal
 
-    async def enable(self, name: str, from_ms: int | None = None) -> Integration:
+    async def enable(self, name: str, from_ms: int | None = None, *, audited: Note = unnoted) -> Integration:
         """Deliver again; what was applied since *from_ms* (as before when None) and has no delivery is filled in."""
         one = await self.get(name)
         with _at_the_door(name):
             await self.require_well(one.definition)
         changes: dict[str, Any] = {"enabled": True, "paused_until_ms": 0, "problem": None}
-        return await self._change(one, **changes | ({} if from_ms is None else {"from_ms": from_ms}))
+        if from_ms is not None:
+            changes["from_ms"] = from_ms
+        return await self._change(one, audited, **changes)
 
-    async def disable(self, name: str) -> Integration:
+    async def disable(self, name: str, *, audited: Note = unnoted) -> Integration:
         """Stop after the batch that is under way; nothing is forgotten."""
-        return await self._change(await self.get(name), enabled=False)
+        return await self._change(await self.get(name), audited, enabled=False)
 
-    async def resume(self, name: str) -> Integration:
+    async def resume(self, name: str, *, audited: Note = unnoted) -> Integration:
         """End a pause at once."""
-        return await self._change(await self.get(name), paused_until_ms=0, problem=None)
+        return await self._change(await self.get(name), audited, paused_until_ms=0, problem=None)
 
     async def pause(self, integration: Integration, until_ms: int, problem: str) -> None:
         """Rest until then, on every node, and say why."""
-        await self._change(integration, paused_until_ms=until_ms, problem=problem)
+        await self._change(integration, unnoted, paused_until_ms=until_ms, problem=problem)
 
     async def well_again(self, integration: Integration) -> None:
         """The system answers; there is no problem any more."""
-        await self._change(integration, paused_until_ms=0, problem=None)
+        await self._change(integration, unnoted, paused_until_ms=0, problem=None)
 
     async def deliveries(self) -> dict[str, dict[str, int]]:
         """name -> state -> number of deliveries, for every integration."""
@@ -234,20 +240,22 @@ class Integrations:
             )
         return [row._asdict() for row in found]
 
-    async def retry_parked(self, name: str, reason: str | None = None) -> int:
+    async def retry_parked(self, name: str, reason: str | None = None, *, audited: Note = unnoted) -> int:
         """Send parked deliveries (of one reason, if given) again; returns how many."""
         one = await self.get(name)
         async with self._database.write() as connection:
             count = await delivery_desk.retry_parked(connection, one.integration_no, reason)
+            await audited(connection, deliveries=count)
         self._tell()
         return count
 
-    async def confirm_unknown(self, batch_id: str, *, arrived: bool) -> int:
+    async def confirm_unknown(self, batch_id: str, *, arrived: bool, audited: Note = unnoted) -> int:
         """Say whether a batch that nobody can ask about has arrived; returns the number of its deliveries."""
         async with self._database.write() as connection:
             count = await delivery_desk.confirm_unknown(connection, batch_id, arrived=arrived)
-        if not count:
-            raise NotFound(f'no batch "{batch_id}" waits for an answer')
+            if not count:
+                raise NotFound(f'no batch "{batch_id}" waits for an answer')
+            await audited(connection, deliveries=count)
         self._tell()
         return count
 
@@ -255,9 +263,10 @@ class Integrations:
         for listener in self.listeners:
             listener()
 
-    async def _change(self, one: Integration, **values: Any) -> Integration:
+    async def _change(self, one: Integration, audited: Note, **values: Any) -> Integration:
         async with self._database.write() as connection:
             await table.change(connection, one.integration_no, **values)
+            await audited(connection)
         await self.load()
         return self._all[one.integration_no]
 

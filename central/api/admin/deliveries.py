@@ -56,8 +56,8 @@ class DeliveriesApi(Part):
             new.kinds,
             from_ms=_time(new.from_time),
             enabled=new.enabled,
+            audited=self.note(request, "integration.create", new.model_dump()),
         )
-        await self.note(request, "integration.create", new.model_dump())
         return reply(request, await self._integration_row(one), status=201)
 
     @endpoint(
@@ -71,8 +71,8 @@ class DeliveriesApi(Part):
     async def enable(self, request: web.Request) -> web.StreamResponse:
         body = await read_model(request, Enable)
         name = request.match_info["name"]
-        one = await self.centre.integrations.enable(name, _time(body.from_time))
-        await self.note(request, "integration.enable", {"name": name, **body.model_dump()})
+        note = self.note(request, "integration.enable", {"name": name, **body.model_dump()})
+        one = await self.centre.integrations.enable(name, _time(body.from_time), audited=note)
         return reply(request, await self._integration_row(one))
 
     @endpoint(
@@ -84,8 +84,8 @@ class DeliveriesApi(Part):
     )
     async def disable(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        one = await self.centre.integrations.disable(name)
-        await self.note(request, "integration.disable", {"name": name})
+        note = self.note(request, "integration.disable", {"name": name})
+        one = await self.centre.integrations.disable(name, audited=note)
         return reply(request, await self._integration_row(one))
 
     @endpoint(
@@ -97,10 +97,10 @@ class DeliveriesApi(Part):
     )
     async def run_now(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        one = await self.centre.integrations.resume(name)
+        note = self.note(request, "integration.run", {"name": name})
+        one = await self.centre.integrations.resume(name, audited=note)
         self.centre.deliveries.wake.set()
         self.centre.imports.wake.set()
-        await self.note(request, "integration.run", {"name": name})
         return reply(request, await self._integration_row(one))
 
     @endpoint(
@@ -142,10 +142,8 @@ class DeliveriesApi(Part):
     async def retry_deliveries(self, request: web.Request) -> web.StreamResponse:
         body = await read_model(request, RetryDeliveries)
         name = request.match_info["name"]
-        count = await self.centre.integrations.retry_parked(name, body.reason)
-        await self.note(
-            request, "deliveries.retry", {"name": name, "reason": body.reason, "deliveries": count}
-        )
+        note = self.note(request, "deliveries.retry", {"name": name, "reason": body.reason})
+        count = await self.centre.integrations.retry_parked(name, body.reason, audited=note)
         return reply(request, DeliveriesMoved(deliveries=count))
 
     @endpoint(
@@ -159,10 +157,8 @@ class DeliveriesApi(Part):
     async def confirm_batch(self, request: web.Request) -> web.StreamResponse:
         body = await read_model(request, BatchOutcome)
         batch_id = request.match_info["batch_id"]
-        count = await self.centre.integrations.confirm_unknown(batch_id, arrived=body.arrived)
-        await self.note(
-            request, "batch.confirm", {"batch": batch_id, **body.model_dump(), "deliveries": count}
-        )
+        note = self.note(request, "batch.confirm", {"batch": batch_id, **body.model_dump()})
+        count = await self.centre.integrations.confirm_unknown(batch_id, arrived=body.arrived, audited=note)
         return reply(request, DeliveriesMoved(deliveries=count))
 
     async def _integration_row(self, one: Integration) -> IntegrationRow:

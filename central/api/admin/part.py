@@ -27,14 +27,15 @@ class Part:
     def __init__(self, centre: Centre) -> None:
         self.centre = centre
 
-    async def note(self, request: web.Request, what: str, detail: dict[str, Any]) -> None:
+    def note(self, request: web.Request, what: str, detail: dict[str, Any]) -> audit.Note:
         """The audit trail's line for an act whose own transaction lies in another part of the centre."""
         database, name = self.centre.database, who(request)
 
-        async def work(connection: AsyncConnection) -> None:
-            await audit.record(connection, await database.now_ms(connection), name, what, detail)
+        async def write(connection: AsyncConnection, **outcome: Any) -> None:
+            at_ms = await database.now_ms(connection)
+            await audit.record(connection, at_ms, name, what, {**detail, **outcome})
 
-        await database.run(work)
+        return write
 
 
 def who(request: web.Request) -> str:

@@ -179,9 +179,6 @@ class StuckApi(Part):
             )
         if done.applied:
             self.centre.applier.applied.set()
-        await self.note(
-            request, "parked.repair", {**repair.model_dump(exclude_none=True), "applied": done.applied}
-        )
         return reply(
             request, Repaired(tried=done.tried, applied=done.applied, still_parked=done.still_parked)
         )

@@ -63,6 +63,33 @@ async def test_attempt_that_fails_is_told(database_url: str, tmp_path: Path) -> 
         assert await count(centre, "repairs") == 0
 
 
+async def test_repair_and_its_line_in_the_trail_are_one(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody repairs without being named: where the line cannot be written, nothing was repaired."""
+    cure = Correction({"lines[*].product": "A"})
+    async with open_centre(database_url, tmp_path) as centre:
+        await park(centre, broken_sale(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(parked.audit, "record_within", refuse)
+            with pytest.raises(OSError, match="the trail"):
+                await centre.parked.repair(reason=REASON, correction=cure, who="Ann")
+        assert (await count(centre, "parked"), await count(centre, "repairs")) == (1, 0)
+        await centre.parked.repair(reason=REASON, correction=cure, who="Ann")
+        async with centre.database.read() as connection:
+            (line,) = (await connection.execute(text("SELECT * FROM audit WHERE who = 'Ann'"))).all()
+        assert orjson.loads(line.detail) == {
+            "reason": REASON,
+            "doc_nos": [1],
+            "set": {"lines[*].product": "A"},
+            "applied": 1,
+        }
+
+
+async def refuse(*_: Any) -> None:
+    raise OSError("the trail cannot be written")
+
+
 async def test_payload_can_be_replaced(database_url: str, tmp_path: Path) -> None:
     """A single document can be given a whole new payload."""
     async with open_centre(database_url, tmp_path) as centre:

@@ -108,3 +108,21 @@ async def test_an_unknown_name_says_where_to_look(database: Database, clock: Man
     """Asking for an integration that is not there is answered with a hint."""
     with pytest.raises(NotFound, match="integrations list"):
         await Integrations(database, clock).get("nobody")
+
+
+async def test_an_act_whose_line_in_the_trail_cannot_be_written_was_not_done(
+    database: Database, clock: ManualClock, folder: dict[str, Any]
+):
+    """Whoever connects, stops or starts a system is named in the same transaction, or nothing happened."""
+
+    async def refuse(*_: Any, **outcome: Any) -> None:
+        raise OSError("the trail cannot be written")
+
+    integrations = Integrations(database, clock)
+    with pytest.raises(OSError, match="the trail"):
+        await integrations.create("erp", "drop_folder", folder, ["sale"], audited=refuse)
+    assert await integrations.list() == []
+    await integrations.create("erp", "drop_folder", folder, ["sale"])
+    with pytest.raises(OSError, match="the trail"):
+        await integrations.disable("erp", audited=refuse)
+    assert (await integrations.get("erp")).enabled
