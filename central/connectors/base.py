@@ -313,8 +313,12 @@ class Connector(ABC):
         """
 
     @abstractmethod
-    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:
-        """The delivery keys of *batch* that have taken effect already."""
+    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> Collection[str]:
+        """The delivery keys of *batch* that have taken effect already.
+
+        A mapping from key to `Written` (or None) where the system says how it calls them: so what a lost answer would
+        have told is written back too.
+        """
 
     @abstractmethod
     async def deliver(self, batch: Batch) -> Answer:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
+from central.db.delivery_tables import earlier_batches
 from central.db.tables import (
     batches,
     bodies,
@@ -270,11 +271,21 @@ async def park(
     )
     parked_no = result.scalar_one()
     for condition in _by_effect(database, which):
+        await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
         await connection.execute(
             update(deliveries)
             .where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased", condition)
             .values(state="parked", batch_no=parked_no)
         )
+
+
+async def remember_batch(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
+    """Before deliveries leave their batch: what was tried with it stays in their history."""
+    column = deliveries.c
+    own = select(column.integration_no, column.doc_no, column.effect, column.batch_no).where(which)
+    await connection.execute(
+        earlier_batches.insert().from_select(["integration_no", "doc_no", "effect", "batch_no"], own)
+    )
 
 
 async def unknown_batches(connection: AsyncConnection, batch_ids: Collection[str]) -> set[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors.base import Connector, Delivery, Idempotency
+from central.db import attempts as tries
 from central.db import deliveries as rows
 from central.db.database import AnyRow, Database
 from central.deliveries import plan
@@ -52,9 +53,18 @@ def lease_s(connector: Connector) -> float:
 
 
 async def take(
-    database: Database, clock: Clock, node: str, one: Integration, connector: Connector
+    database: Database,
+    clock: Clock,
+    node: str,
+    one: Integration,
+    connector: Connector,
+    allowed: Callable[[], Awaitable[bool]],
 ) -> Held | None:
-    """The next batch of an integration, or None when there is nothing to do for this node now."""
+    """The next batch of an integration, or None when there is nothing to do for this node now.
+
+    Args:
+        allowed: asked once there is something to do, and before anything is leased.
+    """
     ask_person = connector.idempotency is Idempotency.AT_LEAST_ONCE
     async with database.read() as connection:
         now_ms = await database.now_ms(connection)
@@ -62,6 +72,8 @@ async def take(
             connection, one.integration_no, now_ms, ask_person
         ):
             return None
+    if not await allowed():
+        return None
     lease = f"{node}/{secrets.token_hex(4)}"
     # Read before the lease begins, so that we never believe in it longer than the database does.
     lease_ends_ms = clock.tick_ms() + int(lease_s(connector) * 1000)
@@ -72,6 +84,10 @@ async def take(
         if row is None or not row.enabled or row.paused_until_ms > now_ms:
             return None
         until_ms = now_ms + int(lease_s(connector) * 1000)
+        failures = await tries.failures_of(connection, one.integration_no)
+        carried = failures > 0 and await tries.is_carried(connection, one.integration_no, now_ms)
+        if not plan.may_begin(failures, carried):
+            return None
         batch = await rows.lease_open_batch(
             connection, one.integration_no, now_ms, lease, until_ms, ask_person
         )

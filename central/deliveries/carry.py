@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +23,16 @@ from central.connectors.base import (
     TargetAway,
     TargetDenies,
     TargetRejects,
+    Written,
 )
+from central.db import attempts
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.deliveries import plan
+from central.deliveries.attempt import Attempt
 from central.deliveries.batches import Held, Member, new_batch_id
+from central.deliveries.budgets import Budgets, budget_of
+from central.deliveries.masking import secrets_of
 from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
@@ -47,13 +52,18 @@ class Carrier:
     """Carries batches of any integration for this node."""
 
     def __init__(
-        self, database: Database, integrations: Integrations, clock: Clock, rng: random.Random
+        self,
+        database: Database,
+        integrations: Integrations,
+        clock: Clock,
+        rng: random.Random,
+        budgets: Budgets,
     ) -> None:
         self._database = database
         self._integrations = integrations
         self._clock = clock
         self._rng = rng
-        self._failures: dict[int, int] = {}  # in a row, by integration: how long the next pause is
+        self._budgets = budgets
 
     async def carry(self, one: Integration, connector: Connector, held: Held) -> None:
         """Bring the batch as far as it goes now, and give it back.
@@ -61,7 +71,17 @@ class Carrier:
         Raises:
             LostLease: it took longer than the lease, and another node has it.
         """
+        attempt = Attempt(one.integration_no, held.batch_no, self._clock, set(secrets_of(one.settings)))
+        steps = 0
+        try:
+            steps = await self._steps(one, connector, held, attempt)
+        finally:
+            # What a connector does not tell counts as one call a step; one step was paid for beforehand.
+            await self._budgets.settle(budget_of(one), max(attempt.calls, steps) - 1)
+
+    async def _steps(self, one: Integration, connector: Connector, held: Held, attempt: Attempt) -> int:
         probed = False
+        steps = 0
         while True:
             step = plan.next_step(
                 BatchFacts(
@@ -75,78 +95,137 @@ class Carrier:
             )
             match step:
                 case plan.Probe():
+                    steps += 1
                     try:
                         async with asyncio.timeout(connector.timeout_s):
-                            batch = Batch(held.batch_id, held.deliveries)
+                            batch = Batch(held.batch_id, held.deliveries, attempt.tell)
                             found = await connector.probe(batch, self._unknown_batches)
                     except Exception as error:
-                        await self._failed(one, connector, held, error, sent=False)
-                        return
+                        await self._failed(one, connector, held, attempt, error, sent=False)
+                        return steps
                     probed = True
+                    written = found if isinstance(found, Mapping) else {}
                     if found and len(found) < len(held.deliveries):
                         # Committed before the rest is sent: the batch is from now on what is left of it.
-                        held = await self._mark_done(held, found)
+                        held = await self._mark_done(one, held, attempt, found, written)
                     elif found:
-                        await self._finish(one, held)
-                        return
+                        await self._finish(one, held, attempt, written)
+                        return steps
                 case plan.Send():
-                    await self._change(held, state=BatchState.SENT)
+                    steps += 1
+                    await self._leave(held, attempt)
                     try:
                         async with asyncio.timeout(connector.timeout_s):
-                            answer = await connector.deliver(Batch(held.batch_id, held.deliveries))
+                            answer = await connector.deliver(
+                                Batch(held.batch_id, held.deliveries, attempt.tell)
+                            )
                     except Exception as error:
-                        await self._failed(one, connector, held, error, sent=True)
-                        return
+                        await self._failed(one, connector, held, attempt, error, sent=True)
+                        return steps
                     if not answer.rejected:
-                        await self._finish(one, held)
-                        return
-                    held = await self._mark_done(held, held.members.keys() - answer.rejected.keys())
-                    await self._refused(one, connector, held, answer.rejected)
-                    return
+                        await self._finish(one, held, attempt, answer.written)
+                        return steps
+                    accepted = held.members.keys() - answer.rejected.keys()
+                    held = await self._mark_done(one, held, attempt, accepted, answer.written)
+                    await self._refused(one, connector, held, attempt, answer.rejected)
+                    return steps
                 case plan.Finish():
-                    await self._finish(one, held)
-                    return
+                    await self._finish(one, held, attempt, {})
+                    return steps
                 case plan.AskPerson():
                     await self._change(held, state=BatchState.UNKNOWN, **_FREE)
-                    return
+                    return steps
                 case plan.LetGo():
                     await self._change(held, **_FREE)
-                    return
+                    return steps
 
     async def _unknown_batches(self, batch_ids: Collection[str]) -> set[str]:
         async with self._database.read() as connection:
             return await rows.unknown_batches(connection, batch_ids)
 
+    async def _leave(self, held: Held, attempt: Attempt) -> None:
+        """Write down that bytes leave now."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._own(connection, held, state=BatchState.SENT)
+            await attempt.begin(connection, await self._database.now_ms(connection))
+
+        await self._database.run(work)
+
     # ---- what came of it ----
 
-    async def _finish(self, one: Integration, held: Held) -> None:
+    async def _finish(
+        self, one: Integration, held: Held, attempt: Attempt, written: Mapping[str, Written | None]
+    ) -> None:
+        attempt.done += len(held.deliveries)
+
         async def work(connection: AsyncConnection) -> None:
             now_ms = await self._database.now_ms(connection)
             await self._own(connection, held, state=BatchState.DONE, done_ms=now_ms, error=None, **_FREE)
             await rows.settle(self._database, connection, held.batch_no, "done")
+            await self._write_back(connection, one, held, written, now_ms)
+            await attempt.end(connection, now_ms, "ok")
+            await attempts.close_circuit(connection, one.integration_no)
 
         await self._database.run(work)
         logger.info(
             "documents_delivered",
             extra={"integration": one.name, "batch": held.batch_id, "count": len(held.deliveries)},
         )
-        self._failures.pop(one.integration_no, None)
+        await self._well(one)
+
+    async def _well(self, one: Integration) -> None:
+        """A plain answer came."""
         if one.problem is not None:
             await self._integrations.well_again(one)
 
-    async def _mark_done(self, held: Held, keys: Collection[str]) -> Held:
+    async def _mark_done(
+        self,
+        one: Integration,
+        held: Held,
+        attempt: Attempt,
+        keys: Iterable[str],
+        written: Mapping[str, Written | None],
+    ) -> Held:
         """Note that some deliveries took effect; what is left is the batch from now on."""
-        which = [held.members[key] for key in keys if key in held.members]
+        done = {key for key in keys if key in held.members}
+        attempt.done += len(done)
+        which = [held.members[key] for key in done]
 
         async def work(connection: AsyncConnection) -> None:
             await self._own(connection, held, lease=held.lease)
             await rows.settle(self._database, connection, held.batch_no, "done", which)
+            now_ms = await self._database.now_ms(connection)
+            await self._write_back(connection, one, held, written, now_ms)
 
         await self._database.run(work)
-        return replace(held, deliveries=tuple(one for one in held.deliveries if one.key not in keys))
+        return replace(held, deliveries=tuple(one for one in held.deliveries if one.key not in done))
+
+    async def _write_back(
+        self,
+        connection: AsyncConnection,
+        one: Integration,
+        held: Held,
+        written: Mapping[str, Written | None],
+        now_ms: int,
+    ) -> None:
+        """Keep what the other system calls them, together with the word that they are there."""
+        known = {
+            held.members[key]: [named]
+            for key, named in written.items()
+            if named is not None and key in held.members
+        }
+        await attempts.put_written(self._database, connection, one.integration_no, known, now_ms)
 
     async def _failed(
-        self, one: Integration, connector: Connector, held: Held, error: Exception, *, sent: bool
+        self,
+        one: Integration,
+        connector: Connector,
+        held: Held,
+        attempt: Attempt,
+        error: Exception,
+        *,
+        sent: bool,
     ) -> None:
         """No plain answer came: rest with the system, with the batch, or use up an attempt."""
         failure = classify(error, sent=sent)
@@ -155,35 +234,60 @@ class Carrier:
         if failure is Failure.REJECTED:
             rejection = Rejection(str(extra.get("reason") or told), told)
             await self._refused(
-                one, connector, held, {delivery.key: rejection for delivery in held.deliveries}
+                one, connector, held, attempt, {delivery.key: rejection for delivery in held.deliveries}
             )
             return
-        failures = self._failures[one.integration_no] = self._failures.get(one.integration_no, 0) + 1
-        delay_s = next_delay(
-            failures, self._rng, extra.get("retry_after_s"), plan.PAUSE_BASE_S, plan.PAUSE_CAP_S
-        )
         logger.warning(
             "delivery_failed",
             extra={"integration": one.name, "batch": held.batch_id, "failure": failure, "error": told},
         )
-        consequence = plan.after_failure(failure, held.attempts, delay_s, connector.timeout_s)
-        assert not isinstance(consequence, plan.Park)
-        async with self._database.read() as connection:
-            until_ms = await self._database.now_ms(connection) + int(consequence.delay_s * 1000)
-        if isinstance(consequence, plan.Again):
-            await self._change(held, state=BatchState.UNKNOWN, error=told, not_before_ms=until_ms, **_FREE)
-        else:
-            # It says that nothing was sent, so what was known of the batch before still holds.
-            await self._change(held, state=held.state, error=told, **_FREE)
+
+        async def work(connection: AsyncConnection) -> int | None:
+            now_ms = await self._database.now_ms(connection)
+            failures = await attempts.count_failure(self._database, connection, one.integration_no, now_ms)
+            delay_s = next_delay(
+                failures, self._rng, extra.get("retry_after_s"), plan.PAUSE_BASE_S, plan.PAUSE_CAP_S
+            )
+            consequence = plan.after_failure(failure, held.attempts, delay_s, connector.timeout_s, failures)
+            if isinstance(consequence, plan.Pause):
+                # It says that nothing was sent, so what was known of the batch before still holds.
+                await self._own(connection, held, state=held.state, error=told, **_FREE)
+            else:
+                assert not isinstance(consequence, plan.Park)
+                not_before_ms = now_ms + int(consequence.delay_s * 1000)
+                await self._own(
+                    connection,
+                    held,
+                    state=BatchState.UNKNOWN,
+                    error=told,
+                    not_before_ms=not_before_ms,
+                    **_FREE,
+                )
+            await attempt.end(connection, now_ms, failure, told)
+            match consequence:
+                case plan.Pause(pause_s) | plan.Trip(_, pause_s):
+                    return now_ms + int(pause_s * 1000)
+            return None
+
+        until_ms = await self._database.run(work)
+        if until_ms is not None:
             await self._integrations.pause(one, until_ms, f"{told}; next try {rfc3339(until_ms)}")
+        if until_ms is not None and "retry_after_s" in extra:
+            await self._budgets.rest(budget_of(one), until_ms)
 
     async def _refused(
-        self, one: Integration, connector: Connector, held: Held, rejected: Mapping[str, Rejection]
+        self,
+        one: Integration,
+        connector: Connector,
+        held: Held,
+        attempt: Attempt,
+        rejected: Mapping[str, Rejection],
     ) -> None:
         """Its content was refused: try again later, and after enough tries park it by reason."""
         by_reason: dict[str, list[Member]] = {}
         for delivery in held.deliveries:
             by_reason.setdefault(rejected[delivery.key].reason, []).append(held.members[delivery.key])
+        details = [rejected[delivery.key].detail for delivery in held.deliveries]
         logger.warning(
             "delivery_refused",
             extra={"integration": one.name, "batch": held.batch_id, "reasons": list(by_reason)},
@@ -217,8 +321,12 @@ class Carrier:
                     not_before_ms=now_ms + int(consequence.delay_s * 1000),
                     **_FREE,
                 )
+            told = "; ".join(dict.fromkeys(filter(None, [*by_reason, *details])))
+            await attempt.end(connection, now_ms, Failure.REJECTED, told)
+            await attempts.close_circuit(connection, one.integration_no)
 
         await self._database.run(work)
+        await self._well(one)
 
     async def _change(self, held: Held, **values: Any) -> None:
         async def work(connection: AsyncConnection) -> None:

@@ -4,7 +4,8 @@ Rule 1: nothing is sent blind. Before every send, the first included, a connecto
 it has already: a centre that was restored from a backup does not know what it sent.
 Rule 2: a send starts only while its lease outlives the request, so that two nodes never send one batch.
 Rule 3: a failure of the connection uses no attempt of a document; only an answer about the document does.
-Rule 4: order is kept inside one order key only: a document goes after those that it refers to.
+Rule 4: a system that stays away is left alone, and then tried with one batch at a time until it answers.
+Rule 5: order is kept inside one order key only: a document goes after those that it refers to.
 `central/deliveries/run.py` performs the steps.
 """
 
@@ -21,6 +22,8 @@ ATTEMPTS_MAX = 5
 """Refusals of its content after which a delivery is parked."""
 DENIED_PAUSE_S = 300.0
 """Rest after a 401 or 403: a person has to act, and knocking on would lock the account."""
+BREAK_AFTER = 5
+"""Failures of the connection in a row, over all nodes, after which the circuit is open."""
 PAUSE_BASE_S, PAUSE_CAP_S = 1.0, 60.0
 RETRY_BASE_S, RETRY_CAP_S = 5.0, 600.0
 
@@ -179,16 +182,37 @@ class Park:
     """Enough tries: a person repairs it."""
 
 
-Consequence = Pause | Again | Park
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """As `Again`, and the circuit opens: rest with the whole system, which has not answered for a while."""
+
+    delay_s: float
+    pause_s: float
 
 
-def after_failure(failure: Failure, attempts: int, delay_s: float, timeout_s: float) -> Consequence:
+Consequence = Pause | Again | Trip | Park
+
+
+def may_begin(failures: int, carried: bool) -> bool:
+    """Whether a node may take a batch: an open circuit is tried by one batch at a time.
+
+    Args:
+        failures: in a row, this system's newest attempts.
+        carried: some node has a batch of it in its hands.
+    """
+    return failures < BREAK_AFTER or not carried
+
+
+def after_failure(
+    failure: Failure, attempts: int, delay_s: float, timeout_s: float, failures: int = 1
+) -> Consequence:
     """What follows when no plain answer came.
 
     Args:
         attempts: how often the content was refused before.
         delay_s: the caller's next delay, with jitter and the system's own wish in it.
         timeout_s: of a request.
+        failures: of the connection in a row, this one included.
     """
     match failure:
         case Failure.AWAY:
@@ -197,6 +221,7 @@ def after_failure(failure: Failure, attempts: int, delay_s: float, timeout_s: fl
             return Pause(max(delay_s, DENIED_PAUSE_S))
         case Failure.NO_ANSWER:
             # What is still under way over there must have landed before anybody looks.
-            return Again(max(delay_s, timeout_s))
+            later_s = max(delay_s, timeout_s)
+            return Trip(later_s, delay_s) if failures >= BREAK_AFTER else Again(later_s)
         case Failure.REJECTED:
             return Park() if attempts + 1 >= ATTEMPTS_MAX else Again(delay_s)

@@ -12,9 +12,10 @@ import random
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.deliveries.batches import take
+from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
-from central.integrations.registry import Integrations
+from central.integrations.registry import Integration, Integrations
 from shared.clock import Clock
 
 IDLE_S = 5.0
@@ -46,10 +47,12 @@ class DeliveryRunner:
         self._integrations = integrations
         self._clock = clock
         self._node = node
-        self._carrier = Carrier(database, integrations, clock, rng or random.Random())
+        self.budgets = Budgets(database)
+        self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets)
         self._sweep = Sweep(database, integrations, clock)
         self.wake = wake or asyncio.Event()
         self._wakes: dict[int, asyncio.Event] = {}
+        self._rests: dict[int, float] = {}  # seconds until an integration's budget allows a call
         self._sweep_now = asyncio.Event()
 
     async def run(self) -> None:
@@ -81,8 +84,17 @@ class DeliveryRunner:
         if one is None or not one.enabled:
             return False
         connector = self._integrations.connector(one)
-        held = await take(self._database, self._clock, self._node, one, connector)
+        paid = False
+
+        async def allowed() -> bool:
+            nonlocal paid
+            paid = await self._pay(one)
+            return paid
+
+        held = await take(self._database, self._clock, self._node, one, connector, allowed)
         if held is None:
+            if paid:
+                await self.budgets.settle(budget_of(one), -1)
             return False
         try:
             await self._carrier.carry(one, connector, held)
@@ -96,6 +108,13 @@ class DeliveryRunner:
         if added:
             self.wake.set()
         return added
+
+    async def _pay(self, one: Integration) -> bool:
+        """Take one call of the integration's credential; False when it has none left now."""
+        wait_s = await self.budgets.spend(budget_of(one), 1)
+        if wait_s:
+            self._rests[one.integration_no] = wait_s
+        return not wait_s
 
     def _changed(self) -> None:
         if self._sweep.is_behind():
@@ -116,7 +135,7 @@ class DeliveryRunner:
                 # Nothing was decided that is not in the database: the next look goes on from there.
                 logger.exception("delivery_step_failed", extra={"integration": one.name})
                 busy = False
-            if not busy and await self._woken(wake, IDLE_S):
+            if not busy and await self._woken(wake, min(IDLE_S, self._rests.pop(integration_no, IDLE_S))):
                 await self._clock.sleep(GATHER_S)
 
     async def _sweep_for_ever(self) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.db import attempts
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.integrations.integration import Integration
@@ -63,6 +64,7 @@ class Sweep:
             added += await self._one(one, 0 if everything else marks[0][1])
             if tick_ms - marks[-1][0] >= EVERY_S * 1000:
                 marks.append((tick_ms, newest))
+                await self._forget_old(one)
         return added
 
     def _enabled(self) -> dict[What, Integration]:
@@ -93,6 +95,12 @@ class Sweep:
         if added:
             logger.info("deliveries_filled_in", extra={"integration": one.name, "count": added})
         return added
+
+    async def _forget_old(self, one: Integration) -> None:
+        async def work(connection: AsyncConnection) -> int:
+            return await attempts.forget_old(connection, one.integration_no)
+
+        await self._database.run(work)
 
     async def _add(self, one: Integration, effect: str, doc_nos: list[int]) -> None:
         async def work(connection: AsyncConnection) -> None:

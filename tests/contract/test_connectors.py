@@ -126,11 +126,11 @@ async def test_what_was_delivered_took_effect_once(rig: Rig):
 async def test_the_probe_finds_nothing_before_and_all_after(rig: Rig):
     """A connector that probes tells what is there, in the process that sent it and in the next one."""
     connector = rig.connect()
-    assert await connector.probe(batch("a", 1, 2), known) == frozenset()
+    assert not await connector.probe(batch("a", 1, 2), known)
     await connector.deliver(batch("a", 1, 2))
-    assert await connector.probe(batch("a", 1, 2), known) == set(keys(1, 2))
+    assert set(await connector.probe(batch("a", 1, 2), known)) == set(keys(1, 2))
     rig.consume()
-    assert await rig.connect().probe(batch("a", 1, 2), known) == set(keys(1, 2))
+    assert set(await rig.connect().probe(batch("a", 1, 2), known)) == set(keys(1, 2))
 
 
 async def test_a_forgotten_batch_is_found_by_its_delivery_keys(rig: Rig):
@@ -138,7 +138,7 @@ async def test_a_forgotten_batch_is_found_by_its_delivery_keys(rig: Rig):
     await rig.connect().deliver(batch("a", 1, 2))
     rig.consume()
     await rig.connect().deliver(batch("b", 3))
-    assert await rig.connect().probe(batch("c", 2, 3, 4), forgotten) == set(keys(2, 3))
+    assert set(await rig.connect().probe(batch("c", 2, 3, 4), forgotten)) == set(keys(2, 3))
 
 
 async def test_a_probe_changes_nothing(rig: Rig):

@@ -7,7 +7,7 @@ A step of the script is used up by one `deliver`: `ok`; `lost` (takes effect, no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from central.connectors.base import (
     Answer,
     Batch,
     Connector,
+    Exchange,
     Finding,
     Idempotency,
     Incoming,
@@ -24,6 +25,7 @@ from central.connectors.base import (
     TargetAway,
     TargetDenies,
     UnknownBatches,
+    Written,
 )
 from shared.clock import Clock
 
@@ -39,11 +41,18 @@ class System:
         self.effects: list[str] = []
         self.probes = 0
         self.sends = 0
+        self.exchange: Exchange | None = None
+
+    def name_of(self, key: str) -> Written:
+        """What it calls an effect: numbered in the order in which they took place."""
+        number = self.effects.index(key) + 1
+        return Written(f"ERP-{number}", f"N-{number}")
 
 
 class Settings(BaseModel):
     account: str
     batch_documents: int = 100
+    password: str = ""
 
 
 class ScriptedConnector(Connector):
@@ -71,15 +80,21 @@ class ScriptedConnector(Connector):
     async def check(self) -> Sequence[Finding]:
         return []
 
-    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> frozenset[str]:
+    async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> Mapping[str, Written]:
         self.system.probes += 1
         if self.system.script and self.system.script[0] == "deaf":
             self.system.script.popleft()
             raise TargetAway("the system does not answer")
-        return frozenset(one.key for one in batch.deliveries) & frozenset(self.system.effects)
+        return {
+            one.key: self.system.name_of(one.key)
+            for one in batch.deliveries
+            if one.key in self.system.effects
+        }
 
     async def deliver(self, batch: Batch) -> Answer:
         self.system.sends += 1
+        if self.system.exchange is not None:
+            batch.tell(self.system.exchange)
         step = self.system.script.popleft() if self.system.script else "ok"
         match step:
             case "away":
@@ -95,10 +110,14 @@ class ScriptedConnector(Connector):
             if isinstance(step, set)
             else set()
         )
-        self.system.effects += [one.key for one in batch.deliveries if one.key not in refused]
+        accepted = [one.key for one in batch.deliveries if one.key not in refused]
+        self.system.effects += accepted
         if step == "lost":
             raise NoAnswer("the answer was lost")
-        return Answer({key: Rejection("unknown item 7") for key in refused})
+        return Answer(
+            {key: Rejection("unknown item 7") for key in refused},
+            {key: self.system.name_of(key) for key in accepted},
+        )
 
     async def pull(self) -> Incoming | None:
         return None

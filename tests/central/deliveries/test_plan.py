@@ -10,6 +10,7 @@ from central.connectors.base import Idempotency
 from central.deliveries import plan
 from central.deliveries.plan import (
     ATTEMPTS_MAX,
+    BREAK_AFTER,
     DENIED_PAUSE_S,
     Again,
     AskPerson,
@@ -23,7 +24,9 @@ from central.deliveries.plan import (
     Pause,
     Probe,
     Send,
+    Trip,
     after_failure,
+    may_begin,
     next_step,
 )
 
@@ -169,3 +172,12 @@ def test_five_refusals_park():
     """A delivery whose content is refused five times waits for a person."""
     steps = [after_failure(Failure.REJECTED, used, 7.0, 30.0) for used in range(ATTEMPTS_MAX)]
     assert steps == [Again(7.0)] * 4 + [Park()]
+
+
+def test_an_open_circuit_is_tried_by_one_batch_at_a_time():
+    """Answers that stay out one after the other open the circuit; then one batch at a time looks whether it is well."""
+    steps = [after_failure(Failure.NO_ANSWER, 0, 7.0, 30.0, failures) for failures in range(1, 7)]
+    assert steps == [Again(30.0)] * 4 + [Trip(30.0, 7.0)] * 2
+    assert may_begin(BREAK_AFTER - 1, carried=True)
+    assert not may_begin(BREAK_AFTER, carried=True)
+    assert may_begin(BREAK_AFTER, carried=False)

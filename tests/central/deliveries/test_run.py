@@ -7,11 +7,12 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from central.connectors.base import Answer, Batch
-from central.db import tables
+from central.connectors.base import Answer, Batch, Exchange
+from central.db import attempts, delivery_tables, tables
 from central.db.database import Database
 from central.deliveries.run import DeliveryRunner
 from central.integrations.integration import Integration
@@ -383,3 +384,91 @@ async def test_the_runner_delivers_by_itself_and_stops(world: World):
     with pytest.raises(asyncio.CancelledError):
         await running
     assert world.integrations.listeners == []
+
+
+async def tried(world: World) -> list[tuple[str | None, bool, int]]:
+    async with world.database.read() as connection:
+        rows = await connection.execute(delivery_tables.attempts.select().order_by("attempt_no"))
+        return [(row.outcome, row.sent, row.done) for row in rows]
+
+
+async def test_every_try_is_kept_with_what_came_of_it(world: World):
+    """Away, denied, lost, found, refused in part: each is a row; a try that was cut by a death has no outcome."""
+    await world.connect()
+    world.system.script.extend(["away", "denied", "lost"])
+    await world.sell(Document(1))
+    for _ in range(4):
+        await world.until_idle()
+        world.clock.move(400)
+    world.system.script.append({3})
+    await world.sell(Document(2), Document(3))
+    await world.until_idle()
+    assert await tried(world) == [
+        ("away", True, 0),
+        ("denied", True, 0),
+        ("no_answer", True, 0),
+        ("ok", False, 1),
+        ("rejected", True, 1),
+    ]
+
+
+async def test_what_was_asked_and_answered_is_kept_masked(world: World):
+    """The exchanges that a connector tells stand beside the try, without the settings' secrets."""
+    await world.connect(password="s3cret-Pa55")
+    world.system.exchange = Exchange("POST /sales password s3cret-Pa55", '{"token":"abc","id":7}')
+    await world.sell(Document(1))
+    await world.until_idle()
+    async with world.database.read() as connection:
+        (kept,) = (await connection.execute(select(delivery_tables.attempts.c.exchanges))).scalars()
+    assert orjson.loads(kept) == [["POST /sales password ***", '{"token":"***","id":7}']]
+
+
+async def test_only_the_newest_tries_of_a_batch_are_kept(world: World):
+    """A system that is away for a week fills no table."""
+    await world.connect()
+    world.system.script.extend(["away"] * 30)
+    await world.sell(Document(1))
+    for _ in range(31):
+        await world.until_idle()
+        world.clock.move(400)
+    assert [outcome for outcome, _, _ in await tried(world)] == ["away"] * 19 + ["ok"]
+
+
+@pytest.mark.parametrize("answer", ["told", "lost"])
+async def test_the_other_systems_id_is_written_back(world: World, answer: str):
+    """What the answer calls a delivery is kept; when the answer is lost, the look-up tells it."""
+    await world.connect()
+    if answer == "lost":
+        world.system.script.append("lost")
+    await world.sell(Document(1))
+    await world.until_idle()
+    world.clock.move(60)
+    await world.until_idle()
+    async with world.database.read() as connection:
+        (row,) = await attempts.written_of(connection, None, [1])
+    assert (row.integration_no, row.effect, row.id, row.number) == (1, "document", "ERP-1", "N-1")
+
+
+async def test_a_system_that_never_answers_is_tried_by_one_node_with_one_batch(world: World):
+    """After five answers that stayed out, nobody else begins while one node tries; one answer closes the circuit."""
+    await world.connect(batch_documents=1)
+    world.system.script.extend(["cut"] * 5)
+    await world.sell(*(Document(n) for n in range(1, 10)))
+    await world.until_idle()
+    assert world.system.sends == 5
+    assert (await world.integrations.get("erp")).problem is not None
+    world.clock.move(100)
+    connector: Any = world.integrations.connector(world.one)
+    deliver = connector.deliver
+    others: list[bool] = []
+
+    async def watched(batch: Batch) -> Answer:
+        others.append(await world.node("b").step(world.one.integration_no))
+        connector.deliver = deliver
+        answer: Answer = await deliver(batch)
+        return answer
+
+    connector.deliver = watched
+    await world.until_idle()
+    assert others == [False]
+    assert sorted(world.delivered()) == list(range(1, 10))
