@@ -7,13 +7,15 @@ that draws the consequence. One without an outcome belongs to a node that is at 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors.base import Exchange
 from central.db import attempts as rows
-from central.deliveries.masking import masked
+from central.deliveries.masking import masked, secrets_of
+from central.integrations.secret_values import resolved
 from shared.canonical import canonical
 from shared.clock import Clock
 
@@ -25,15 +27,13 @@ ERROR_MAX = 2_000
 class Attempt:
     """What is collected while a batch is carried once."""
 
-    def __init__(
-        self, integration_no: int, batch_no: int, clock: Clock, secrets: Collection[str] = ()
-    ) -> None:
+    def __init__(self, integration_no: int, batch_no: int, clock: Clock, settings: Mapping[str, Any]) -> None:
         self.calls = 0
         self.done = 0
         self._integration_no = integration_no
         self._batch_no = batch_no
         self._clock = clock
-        self._secrets = secrets
+        self._settings = settings
         self._began_ms = clock.tick_ms()
         self._exchanges: deque[Exchange] = deque(maxlen=EXCHANGES_MAX)
         self._number: int | None = None
@@ -78,7 +78,8 @@ class Attempt:
         }
 
     def _kept(self) -> str:
-        texts = [
-            [masked(text, self._secrets) for text in (one.request, one.answer)] for one in self._exchanges
-        ]
+        if not self._exchanges:
+            return "[]"
+        secrets = set(secrets_of(resolved(self._settings)))
+        texts = [[masked(text, secrets) for text in (one.request, one.answer)] for one in self._exchanges]
         return canonical(texts).decode()

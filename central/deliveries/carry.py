@@ -32,7 +32,6 @@ from central.deliveries import plan
 from central.deliveries.attempt import Attempt
 from central.deliveries.batches import Held, Member, new_batch_id
 from central.deliveries.budgets import Budgets, budget_of
-from central.deliveries.masking import secrets_of
 from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
@@ -71,7 +70,7 @@ class Carrier:
         Raises:
             LostLease: it took longer than the lease, and another node has it.
         """
-        attempt = Attempt(one.integration_no, held.batch_no, self._clock, set(secrets_of(one.settings)))
+        attempt = Attempt(one.integration_no, held.batch_no, self._clock, one.settings)
         steps = 0
         try:
             steps = await self._steps(one, connector, held, attempt)

@@ -15,7 +15,8 @@ from central.deliveries.batches import take
 from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
-from central.integrations.registry import Integration, Integrations
+from central.integrations.integration import Integration
+from central.integrations.registry import Integrations
 from shared.clock import Clock
 
 IDLE_S = 5.0

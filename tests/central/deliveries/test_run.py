@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import select, update
 
 from central.connectors.base import Answer, Batch, Exchange
-from central.db import attempts, delivery_tables, tables
+from central.db import attempts, delivery_tables, integrations, tables
 from central.db.database import Database
 from central.deliveries.run import DeliveryRunner
+from central.integrations.definition import Budget
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
 from shared.canonical import canonical
@@ -472,3 +473,19 @@ async def test_a_system_that_never_answers_is_tried_by_one_node_with_one_batch(w
     await world.until_idle()
     assert others == [False]
     assert sorted(world.delivered()) == list(range(1, 10))
+
+
+async def test_a_budget_is_paid_by_what_was_called(world: World):
+    """Of four calls a minute, a batch with a look-up and a send uses two; the third batch waits for the next ones."""
+    await world.connect(batch_documents=1)
+    budget = Budget(credential="erp", calls=4, per_s=60, leave=0)
+    definition = world.one.definition.model_copy(update={"budget": budget})
+    async with world.database.write() as connection:
+        await integrations.change(connection, 1, definition=definition.model_dump_json())
+    await world.integrations.load()
+    await world.sell(*(Document(n) for n in range(1, 5)))
+    await world.until_idle()
+    assert world.delivered() == [1, 2]
+    world.clock.move(15)
+    await world.until_idle()
+    assert world.delivered() == [1, 2, 3]
