@@ -1,36 +1,21 @@
 """Items for the catalog's benchmarks: 100,000 products of about 300 B, and changes of their prices.
 
-The yardstick is used where it lies beside the checkout, as for the sales (tests/support/yardstick_sales.py); otherwise
+The yardstick is used where it lies beside the checkout, as for the sales (tests/support/yardstick.py); otherwise
 an own generator makes items of the same shape. Each item depends on its number and version alone.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import random
 from typing import Any
 
 from shared.canonical import canonical
-from tests.support.yardstick_sales import FIRST_MS, YARDSTICK
-
-_NAMES = (
-    "Café moulu",
-    "Lait demi-écrémé",
-    "Pain complet",
-    "Eau gazeuse",
-    "Riz basmati",
-    "Savon doux",
-    "Thé vert",
-)
-_GROUPS = ("GROC-DRY", "GROC-FRESH", "DRINKS", "HOME", "HYGIENE", "BAKERY", "PRODUCE", "MEAT")
-_UNITS = ("pcs", "kg", "l", "pack")
-_RATES_BP = (0, 550, 1000, 2000)
+from tests.support.yardstick import FIRST_MS, GROUPS, NAMES, RATES_BP, UNITS, yardstick
 
 
 def payload(number: int, version: int = 0) -> dict[str, Any]:
     """An item as the product that HQ publishes; what our model does not know is carried along."""
-    module = _yardstick()
+    module = yardstick()
     raw = module.item(number, version) if module else _own_item(number, version)
     return {
         "code": raw["code"],
@@ -65,29 +50,17 @@ def file(products: list[dict[str, Any]], mode: str) -> str:
     return "\n".join(canonical(line).decode() for line in [about, *products]) + "\n"
 
 
-@functools.cache
-def _yardstick() -> Any:
-    if not YARDSTICK.exists():
-        return None
-    spec = importlib.util.spec_from_file_location("yardstick", YARDSTICK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _own_item(number: int, version: int) -> dict[str, Any]:
     rng = random.Random(f"item/{number}")
     price_rng = random.Random(f"item/{number}/{version}") if version else rng
     return {
         "code": f"A{number:07d}",
         "barcode": f"{300_000_000_000 + number * 10 + (number * 7) % 10:013d}",
-        "name": f"{rng.choice(_NAMES)} {rng.choice((100, 250, 500))} g réf. {rng.randrange(99_999):05d}",
-        "short_name": f"{rng.choice(_NAMES)[:10]} {number % 1000}",
-        "unit": _UNITS[number % 4],
-        "group": rng.choice(_GROUPS),
-        "vat": rng.choice(_RATES_BP),
+        "name": f"{rng.choice(NAMES)} {rng.choice((100, 250, 500))} g réf. {rng.randrange(99_999):05d}",
+        "short_name": f"{rng.choice(NAMES)[:10]} {number % 1000}",
+        "unit": UNITS[number % 4],
+        "group": rng.choice(GROUPS),
+        "vat": rng.choice(RATES_BP),
         "min_age": 18 if number % 97 == 0 else 0,
         "cost": rng.randrange(20, 50_000),
         "supplier": f"SUP-{rng.randrange(800):04d}",

@@ -21,6 +21,7 @@ import shared.sqlite  # noqa: F401 -- the same SQLite, bound as fast as ours
 from central.db import tables
 from shared.canonical import canonical, sha256
 from tests.support import yardstick_sales as sales
+from tests.support.yardstick import FIRST_MS
 
 TRANSACTION_DOCUMENTS = 500
 
@@ -131,7 +132,7 @@ def _add_document(rows: dict[str, list[tuple[Any, ...]]], number: int) -> None:
     payload = sales.payload(sales.raw_sale(number))
     header, body = sales.header(number, "T-1"), canonical(payload)
     doc_no, doc_id = number + 1, bytes.fromhex(header["doc_id"].replace("-", ""))
-    time_ms = sales.FIRST_MS + number
+    time_ms = FIRST_MS + number
     rows["journal"].append((1, doc_no, doc_no, sha256(body)))
     rows["bodies"].append((doc_no, 1, time_ms, False, canonical(header), body))
     rows["gate"].append((doc_id, doc_no, 1, sha256(body)))

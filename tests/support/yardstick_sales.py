@@ -7,35 +7,20 @@ of the same shape. What we carry is one thing only: payloads that our models acc
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from shared.canonical import canonical
 from shared.clock import rfc3339
 from shared.documents import SCHEMA
 from shared.ids import uuid7
-
-YARDSTICK = Path(__file__).resolve().parents[3] / "shared" / "yardstick" / "yardstick.py"
-FIRST_MS = 1_760_000_000_000
-_NAMES = (
-    "Ground coffee",
-    "Semi-skimmed milk",
-    "Whole bread",
-    "Sparkling water",
-    "Plain yoghurt",
-    "Cooked ham",
-)
-_GROUPS = ("GROC-DRY", "GROC-FRESH", "DRINKS", "HOME", "HYGIENE", "BAKERY", "PRODUCE", "MEAT")
-_UNITS = ("pcs", "kg", "l", "pack")
-_RATES_BP = (0, 550, 1000, 2000)
+from tests.support.yardstick import FIRST_MS, GROUPS, NAMES, RATES_BP, UNITS, yardstick
 
 
 def raw_sale(i: int, station: int = 1) -> dict[str, Any]:
     """Sale *i* of a station, in the yardstick's own shape."""
-    module = _yardstick()
+    module = yardstick()
     sale: dict[str, Any] = module.sale(i, station) if module else _own_sale(i, station)
     return sale
 
@@ -121,37 +106,21 @@ def submissions(count: int, station: int = 1, start: int = 0) -> Iterator[bytes]
         )
 
 
-_loaded: list[Any] = []
-
-
-def _yardstick() -> Any:
-    if not _loaded:
-        module = None
-        if YARDSTICK.exists():
-            spec = importlib.util.spec_from_file_location("yardstick", YARDSTICK)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        _loaded.append(module)
-    return _loaded[0]
-
-
 def _own_sale(i: int, station: int) -> dict[str, Any]:
     rng = random.Random(f"sale/{station}/{i}")
     lines = []
     for n in range(1, 6):
         item, price, quantity = rng.randrange(100_000), rng.randrange(50, 9_999), rng.randrange(1, 6)
         discount = price * quantity // 10 if rng.random() < 0.2 else 0
-        rate, amount = rng.choice(_RATES_BP), price * quantity - discount
+        rate, amount = rng.choice(RATES_BP), price * quantity - discount
         lines.append(
             {
                 "n": n,
                 "code": f"A{item:07d}",
                 "barcode": f"{300_000_000_000 + item * 10:013d}",
-                "name": f"{rng.choice(_NAMES)} {rng.randrange(99_999):05d}",
-                "unit": _UNITS[item % 4],
-                "group": _GROUPS[item % 8],
+                "name": f"{rng.choice(NAMES)} {rng.randrange(99_999):05d}",
+                "unit": UNITS[item % 4],
+                "group": GROUPS[item % 8],
                 "qty": quantity,
                 "price": price,
                 "discount": discount,
