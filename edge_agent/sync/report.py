@@ -26,7 +26,10 @@ _ALARMS_MAX = 100
 
 
 class ReportLine:
-    """The line that reports. `poke` is the newest of HQ's "sync now" calls that was heard."""
+    """The line that reports. `poke` is the newest of HQ's "sync now" calls that was heard.
+
+    A call counts as answered once what only the centre held was read back: until then the day totals lack it.
+    """
 
     name = "report"
 
@@ -54,6 +57,7 @@ class ReportLine:
         self._poke = poke
         self._interval_s = interval_s
         self._versions = versions
+        self._answered = 0
 
     async def step(self) -> float:
         report = await self.compose()
@@ -63,6 +67,9 @@ class ReportLine:
     async def compose(self) -> Report:
         """The report as of now."""
         now_ms = self._clock.now_ms()
+        # Before the totals, or a page of history that comes in between would count as told.
+        if self._sessions.is_read_back:
+            self._answered = self._poke()
         # Totals before the backlog: a sale in between then shows as unsent, never as sold and missing at the centre.
         totals = await self._journal.day_totals(rfc3339(now_ms - DAY_TOTALS_DAYS * _DAY_MS)[:10])
         facts = await self._facts()
@@ -84,5 +91,5 @@ class ReportLine:
             offset_ms=self._contact.offset_ms,
             versions=self._versions,
             alarms=health.alarms(facts)[:_ALARMS_MAX],
-            poke=self._poke(),
+            poke=self._answered,
         )

@@ -68,6 +68,11 @@ class SessionHolder:
         self.cursors: dict[bytes, ServerEpoch] | None = None
         self.others: list[EpochState] = []
 
+    @property
+    def is_read_back(self) -> bool:
+        """Whether all that the centre held of this station, when the session began, is here too."""
+        return self.cursors is not None and not self.others
+
     async def token(self) -> str:
         """The session's token, from a session opened now if there is none."""
         async with self._opening:
