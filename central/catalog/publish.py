@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from central.db import catalog
 from central.db.catalog import ScopeState
 from central.db.database import Database
 from shared.canonical import canonical, parse_object
-from shared.catalog.changes import Change, Differences, differences
+from shared.catalog.changes import Change, Differences, RowChange, differences
 from shared.catalog.entities import ENTITIES
 from shared.catalog.scopes import check_scope
 from shared.clock import from_rfc3339, rfc3339
@@ -31,6 +31,8 @@ IN_A_THREAD_FROM = 2_000  # rows: hashing more of them would keep the event loop
 
 Absence = Literal["keep", "delete", "zero", "ended"]
 Listener = Callable[[Collection[str]], None]
+Note = Callable[[AsyncConnection, ScopeState, Sequence[RowChange]], Awaitable[None]]
+"""Told of what a scope is about to get, in the publication's own transaction and before it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,18 @@ class Publisher:
         self.listeners: list[Listener] = []  # told which scopes moved, after the commit
 
     async def publish(
-        self, changes: Mapping[str, Iterable[Change]], complete: Sequence[Complete] = ()
+        self,
+        changes: Mapping[str, Iterable[Change]],
+        complete: Sequence[Complete] = (),
+        *,
+        note: Note | None = None,
     ) -> dict[str, PublishResult]:
         """Publish into all the named scopes at once, or into none of them.
 
         Args:
             changes: scope -> rows as they shall be; of several for one key the last counts.
             complete: lists that end with this publication.
+            note: told of every scope's changes before they are written.
         """
         wanted: dict[str, Rows] = {}
         for scope, rows in changes.items():
@@ -108,6 +115,8 @@ class Publisher:
                 plan = prepared.get(scope)
                 if plan is None or plan.head != state.head:  # somebody published in between
                     plan = await self._plan(connection, state, wanted[scope], complete, now_ms)
+                if note is not None and plan.found.rows:
+                    await note(connection, state, plan.found.rows)
                 results[scope] = await self._write(connection, state, plan, now_ms)
             reach("publish.before_commit")
             return results

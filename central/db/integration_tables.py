@@ -68,6 +68,21 @@ pull_runs = Table(
 )
 Index("pull_runs_by_pull", pull_runs.c.integration_no, pull_runs.c.pull, pull_runs.c.run_no)
 
+pull_records = Table(
+    "pull_records",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("pull", Text, nullable=False),
+    Column("id", Text, nullable=False),  # as the other system calls the record
+    Column("hash", LargeBinary, nullable=False),  # of the record as it was read, and of the pull's shape
+    Column("scope", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version", LargeBinary, nullable=False),  # of the row that was made of it
+    PrimaryKeyConstraint("integration_no", "pull", "id"),
+    **WITHOUT_ROWID,
+)
+"""What every record became: a full comparison goes past those that are the same on both sides."""
+
 pull_changes = Table(
     "pull_changes",
     metadata,

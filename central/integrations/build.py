@@ -7,13 +7,16 @@ and their fields.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pydantic
 
 from central.connectors.base import Connector, Finding
 from central.integrations.definition import Definition
+from central.integrations.mapping.compile import compile_fields
 from central.integrations.secret_values import resolved
+from central.integrations.shaping import Shaper
 from shared.clock import Clock
 from shared.errors import BadInput, ConfigError
 from shared.protocol.problems import from_validation
@@ -46,7 +49,7 @@ def kind_of(connectors: Connectors, definition: Definition) -> type[Connector]:
 
 
 def check_names(kind: type[Connector], definition: Definition) -> None:
-    """Refuse a source or target that the connector does not have."""
+    """Refuse what the connector does not have: sources, statuses, targets, and fields where it says which there are."""
     for pull in definition.pull:
         if pull.source not in kind.sources:
             raise _unknown(f'pull "{pull.name}"', "source", pull.source, kind.sources, kind.title)
@@ -54,6 +57,8 @@ def check_names(kind: type[Connector], definition: Definition) -> None:
         unknown = [status for status in pull.statuses if known and status not in known]
         if unknown:
             raise _unknown(f'pull "{pull.name}"', "status", unknown[0], known, kind.title)
+        with _named(f'pull "{pull.name}"'):
+            Shaper(definition, pull, kind.sources[pull.source])
     for deliver in definition.deliver:
         if deliver.target is not None and deliver.target not in kind.targets:
             raise _unknown(f'deliver "{deliver.name}"', "target", deliver.target, kind.targets, kind.title)
@@ -61,6 +66,26 @@ def check_names(kind: type[Connector], definition: Definition) -> None:
         for needed in deliver.needs:
             if needed not in names or needed == deliver.name:
                 raise _unknown(f'deliver "{deliver.name}"', "effect", needed, names, "the integration")
+        if deliver.target is not None:
+            with _named(f'deliver "{deliver.name}"'):
+                compile_fields(
+                    deliver.fields,
+                    maps=definition.maps,
+                    source=None,
+                    target=kind.targets[deliver.target].fields or None,
+                    system=definition.name,
+                )
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Say in which part of the definition it is."""
+    try:
+        yield
+    except BadInput as error:
+        if error.what.startswith(part):
+            raise
+        raise BadInput(f"{part}: {error.what}", hint=error.hint, code=error.name, **error.extra) from None
 
 
 def _unknown(where: str, what: str, name: str, known: Iterable[str], who: str) -> BadInput:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy.exc import DataError
 
-from central.catalog.publish import Complete, PublishResult
 from central.connectors.base import Incoming, ListAbout, SourceRow, TargetAway
 from central.db import integrations as table
 from central.db import leases
@@ -25,7 +24,7 @@ from central.db.database import Database
 from central.integrations.integration import Integration
 from central.integrations.progress import ListProgress
 from central.integrations.registry import Integrations
-from shared.catalog.changes import Change
+from central.integrations.taking import PublishPort, publish
 from shared.clock import Clock, rfc3339
 from shared.errors import BadInput
 
@@ -43,14 +42,6 @@ WHOLE_ROWS_MAX = 200_000
 COMPLETE_ROWS_MAX = 2_000_000
 """Of a complete list: its keys are held in memory."""
 logger = logging.getLogger(__name__)
-
-
-class PublishPort(Protocol):
-    """What of `central.catalog.publish.Publisher` is used here."""
-
-    async def publish(
-        self, changes: Mapping[str, Sequence[Change]], complete: Sequence[Complete] = ()
-    ) -> Mapping[str, PublishResult]: ...
 
 
 class FileImports:
@@ -189,36 +180,22 @@ class FileImports:
                 break
             if whole and progress.rows > WHOLE_ROWS_MAX:
                 return f"a list with on_error=stop has at most {WHOLE_ROWS_MAX} rows; split it, or let it say skip"
-            if about.mode == "complete" and len(progress.keys) > COMPLETE_ROWS_MAX:
+            if about.mode == "complete" and progress.key_count > COMPLETE_ROWS_MAX:
                 return f"a complete list has at most {COMPLETE_ROWS_MAX} rows"
             if not whole and progress.held >= PUBLISH_ROWS:
-                await self._publish(progress, [])
+                await publish(self._publisher, progress)
             if not await self._lease(one):
                 raise TargetAway(f"{incoming.name} took longer than its lease, and another node has it")
         if whole and progress.rejected:
             return (
                 f"{progress.rejected} of {progress.rows} rows are wrong, and the list asks for all or nothing"
             )
-        complete = []
-        if about.mode == "complete" and about.scope:
-            if not progress.keys and not about.allow_empty:
-                return "a complete list without a row would empty the scope; let it say allow_empty if that is meant"
-            if not progress.keyless:
-                complete.append(Complete(about.scope, about.entity, progress.keys, about.absence))
-        await self._publish(progress, complete)
+        if about.mode == "complete" and not progress.key_count and not about.allow_empty:
+            return (
+                "a complete list without a row would empty the scope; let it say allow_empty if that is meant"
+            )
+        await publish(self._publisher, progress, progress.complete())
         return ""
-
-    async def _publish(self, progress: ListProgress, complete: Sequence[Complete]) -> None:
-        if not progress.changes and not complete:
-            return
-        for scope, result in (await self._publisher.publish(progress.changes, complete)).items():
-            progress.written += result.written
-            progress.absent += result.absent
-            if result.written:
-                first, _ = progress.seqs.get(scope, (result.seq_from, 0))
-                progress.seqs[scope] = [first, result.seq_to]
-        progress.changes = {}
-        progress.held = 0
 
 
 def _next_part(rows: Iterator[SourceRow], progress: ListProgress) -> list[SourceRow]:

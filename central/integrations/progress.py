@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from central.catalog.publish import Complete
 from central.catalog.rows import read_key, read_row
 from central.connectors.base import Incoming, ListAbout, SourceRow
 from shared.catalog.changes import Change
@@ -32,9 +33,18 @@ class ListProgress:
     errors: list[dict[str, Any]] = field(default_factory=list)
     changes: dict[str, list[Change]] = field(default_factory=dict)
     held: int = 0
-    keys: set[str] = field(default_factory=set)
+    newest: tuple[str, Change] | None = None
+    """Scope and change of the row that was accepted last."""
+    keys: dict[str, set[str]] = field(default_factory=dict)
+    """scope -> keys that a complete list has there."""
+    unplaced: set[str] = field(default_factory=set)
+    """Keys of rows that are wrong otherwise, so that their scope cannot be told."""
     seqs: dict[str, list[int]] = field(default_factory=dict)
     keyless: bool = False
+
+    @property
+    def key_count(self) -> int:
+        return sum(map(len, self.keys.values())) + len(self.unplaced)
 
     def read(self, part: Sequence[SourceRow]) -> None:
         """Check rows; blocks for a while, so it is called outside the event loop."""
@@ -51,18 +61,26 @@ class ListProgress:
                 if key is None:
                     self.keyless = True
                 else:
-                    self._seen(key)
-                self._reject(row.line, key, str(error).removeprefix(f"{self.about.entity}: "))
+                    self.seen(self.about.scope, key)
+                self.reject(row.line, key, str(error).removeprefix(f"{self.about.entity}: "))
                 continue
-            self._seen(change.key)
+            self.seen(scope, change.key)
             self.accepted += 1
-            self.held += 1
-            self.changes.setdefault(scope, []).append(change)
+            self.newest = scope, change
+            self._hold(scope, change)
+
+    def put(self, scope: str, key: str, payload: bytes | None) -> None:
+        """A change that is no row of the list: something that is gone over there."""
+        self._hold(scope, Change(self.about.entity, key, payload))
+
+    def _hold(self, scope: str, change: Change) -> None:
+        self.held += 1
+        self.changes.setdefault(scope, []).append(change)
 
     def cut(self, why: str) -> None:
         """The list cannot be read any further; what it would have held is not known."""
         self.keyless = True
-        self._reject(0, None, f"{why}; the list was not read any further")
+        self.reject(0, None, f"{why}; the list was not read any further")
 
     def report(
         self, integration: str, incoming: Incoming, refusal: str, started: str, finished: str
@@ -96,14 +114,36 @@ class ListProgress:
             "finished": finished,
         }
 
-    def _seen(self, key: str) -> None:
-        if self.about.mode == "complete":
-            self.keys.add(key)
+    def complete(self) -> list[Complete]:
+        """What a complete list means for the scopes that it was about: the stated one, or those that its rows are in.
 
-    def _reject(self, line: int, key: str | None, why: str) -> None:
+        A scope of which the list has no row at all is left as it is: a shop that drops out of a day's list keeps its
+        prices.
+        """
+        if self.about.mode != "complete" or self.keyless:
+            return []
+        scopes = {self.about.scope} if self.about.scope else self.keys.keys()
+        return [
+            Complete(
+                scope, self.about.entity, self.keys.get(scope, set()) | self.unplaced, self.about.absence
+            )
+            for scope in sorted(scopes)
+        ]
+
+    def seen(self, scope: str | None, key: str) -> None:
+        """A row of this key stands in the list, whatever became of it; *scope* None: nobody knows where."""
+        if self.about.mode != "complete":
+            return
+        if scope is None:
+            self.unplaced.add(key)
+        else:
+            self.keys.setdefault(scope, set()).add(key)
+
+    def reject(self, line: int, key: str | None, why: str, **more: Any) -> None:
+        """Note a row that is not taken."""
         self.rejected += 1
         if len(self.errors) < ERRORS_KEPT:
-            self.errors.append({"line": line, "key": key, "why": why})
+            self.errors.append({"line": line, "key": key, "why": why, **more})
 
 
 def _with_scope(values: dict[str, Any], about: ListAbout) -> dict[str, Any]:

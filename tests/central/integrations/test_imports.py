@@ -153,7 +153,11 @@ async def test_all_or_nothing_is_one_publication(hq: HQ, monkeypatch: pytest.Mon
 
     class Counting:
         async def publish(
-            self, changes: Mapping[str, Sequence[Change]], complete: Sequence[Complete] = ()
+            self,
+            changes: Mapping[str, Sequence[Change]],
+            complete: Sequence[Complete] = (),
+            *,
+            note: Any = None,
         ) -> Mapping[str, PublishResult]:
             calls.append(sum(map(len, changes.values())))
             return await hq.publisher.publish(changes, complete)
@@ -321,7 +325,7 @@ async def test_a_poisoned_list_delays_no_other(hq: HQ, error: Exception):
     """A list that breaks its reader or the publisher is refused, told, and the next one is taken."""
 
     class Refusing:
-        async def publish(self, changes: Any, complete: Any = ()) -> Any:
+        async def publish(self, changes: Any, complete: Any = (), *, note: Any = None) -> Any:
             raise error
 
     if isinstance(error, BadInput):
@@ -355,7 +359,7 @@ class Dying:
         self._publisher = publisher
         self._after = after
 
-    async def publish(self, changes: Any, complete: Any = ()) -> Any:
+    async def publish(self, changes: Any, complete: Any = (), *, note: Any = None) -> Any:
         if self._after:
             await self._publisher.publish(changes, complete)
         raise KeyboardInterrupt

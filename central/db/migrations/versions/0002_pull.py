@@ -63,6 +63,18 @@ def upgrade() -> None:
     )
     op.create_index("pull_runs_by_pull", "pull_runs", ["integration_no", "pull", "run_no"])
     op.create_table(
+        "pull_records",
+        sa.Column("integration_no", sa.BigInteger(), nullable=False),
+        sa.Column("pull", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("version", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("integration_no", "pull", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "pull_changes",
         sa.Column("run_no", sa.BigInteger(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
