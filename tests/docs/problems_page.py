@@ -28,6 +28,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "The feed's cursor was changed on the way, or belongs to another entity.",
         "Send the cursor as it came, or `start` to begin again.",
     ),
+    "bad-definition-file": (
+        "The file holds no integration's definition; `line` is where, as far as that can be told.",
+        "Correct that line and send the file again.",
+    ),
     "bad-input": (
         "What was sent cannot be understood or contradicts itself; `detail` names the place.",
         "Correct it and send it again.",
