@@ -20,7 +20,7 @@ from jmespath.visitor import TreeInterpreter
 
 from central.integrations.mapping.errors import Fault, TooMuch
 from central.integrations.mapping.values import EXACT, copy_of, number_of
-from central.integrations.mapping.work import STEP, TEXT_MAX, Work
+from central.integrations.mapping.work import CHARS_PER_STEP, TEXT_MAX, Work
 from shared.errors import BadInput
 
 EXPRESSION_MAX = 1_000
@@ -137,6 +137,9 @@ def evaluate(tree: Node, here: Any, work: Work) -> Any:
         raise Fault(str(error).splitlines()[0]) from None
     except RecursionError:
         raise TooMuch("the record's lists and tables nest too deep") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        # Some of jmespath's functions look at the types of their arguments too late.
+        raise Fault(f"the expression does not fit this record: {error}") from None
 
 
 def outside_quotes(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
@@ -169,7 +172,7 @@ class Interpreter(TreeInterpreter):
         self._functions.work = work
 
     def visit(self, node: Node, value: Any) -> Any:
-        self._work.spend(STEP)
+        self._work.spend(1)
         return super().visit(node, value)
 
     def visit_comparator(self, node: Node, value: Any) -> Any:
@@ -206,7 +209,10 @@ class Interpreter(TreeInterpreter):
 
     def visit_function_expression(self, node: Node, value: Any) -> Any:
         result = super().visit_function_expression(node, value)
-        self._work.spend(len(result) if isinstance(result, str | list | dict) else 0)
+        if isinstance(result, str):
+            self._work.spend(len(result) // CHARS_PER_STEP)
+        elif isinstance(result, list | dict):
+            self._work.spend(len(result))
         return result
 
     def _weighed(self, value: Any) -> Any:
@@ -270,7 +276,7 @@ class ExactFunctions(Functions):
         if isinstance(arg, str):
             return arg
         try:
-            return orjson.dumps(copy_of(arg, self.work), default=str).decode()
+            return self.work.text(orjson.dumps(copy_of(arg, self.work), default=str).decode())
         except TypeError as error:
             raise Fault(f"to_string: {error}", arg) from None
 

@@ -25,6 +25,8 @@ from central.integrations.mapping.lookups import LookUp
 from central.integrations.mapping.values import copy_of, text_of
 from central.integrations.mapping.work import EACH_MAX, Ask, Make, Work
 
+_QUESTION = 4
+"""Steps."""
 NULL = object()
 """A constant null; None stands for a value that is not there, whose field is left out."""
 
@@ -73,10 +75,10 @@ class Mapping_:  # noqa: N801 - `Mapping` is every dictionary
 def table(parts: Mapping[str, Part]) -> Part:
     items = [(name, part.make) for name, part in parts.items()]
     asks = [part.ask for part in parts.values() if part.ask is not None]
-    units = 1 + len(items)
+    steps = 1 + len(items)
 
     def make(here: Any, work: Work) -> dict[str, Any]:
-        work.spend(units)
+        work.spend(steps)
         errors = work.errors
         made = {}
         for name, make_field in items:
@@ -207,6 +209,7 @@ def each(elements: Make, element: Part) -> Part:
 
 def reference(kind: str, system: str, code: Make, outlet: Make | None) -> Part:
     def question(here: Any, work: Work) -> LookUp | None:
+        work.spend(_QUESTION)
         found = text_of(code(here, work))
         if not found:
             return None

@@ -18,7 +18,7 @@ from central.integrations.mapping.filters import FILTERS, Argument, Change
 from central.integrations.mapping.names import Names
 from central.integrations.mapping.paths import compile_path
 from central.integrations.mapping.values import copy_of, text_of
-from central.integrations.mapping.work import Make, Work
+from central.integrations.mapping.work import CHARS_PER_STEP, Make, Work
 from shared.errors import BadInput
 
 TEMPLATE_MAX = 10_000
@@ -87,6 +87,7 @@ def _braces(inside: str, source: Names, root: Names, maps: Maps) -> Make:
         for takes_absent, change in changes:
             if value is None and not takes_absent:
                 continue
+            work.spend(1)
             value = change(value)
             if value.__class__ is str:
                 work.text(value)
@@ -166,7 +167,7 @@ def _lone(get: Make) -> Make:
     def make(here: Any, work: Work) -> Any:
         value = get(here, work)
         if value.__class__ is str:
-            work.spend(len(value))
+            work.spend(1 + len(value) // CHARS_PER_STEP)
         elif isinstance(value, list | dict):
             return copy_of(value, work)
         return value

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from central.integrations.mapping.errors import Fault, shown
-from central.integrations.mapping.work import Work
+from central.integrations.mapping.work import CHARS_PER_STEP, Work
 
 DIGITS_MAX = 40
 """Before and after the point: far above any money or quantity, far below what makes a number slow."""
@@ -92,7 +92,7 @@ def copy_of(value: Any, work: Work, depth: int = 0) -> Any:
         work.spend(1 + len(value))
         return [copy_of(part, work, depth + 1) for part in value]
     if isinstance(value, str):
-        work.spend(len(value))
+        work.spend(len(value) // CHARS_PER_STEP)
     return value
 
 

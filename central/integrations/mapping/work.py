@@ -15,10 +15,9 @@ from central.integrations.mapping.lookups import LookUp
 if TYPE_CHECKING:
     from central.integrations.mapping.expressions import Interpreter
 
-WORK_MAX = 20_000_000
-"""Units per record; a receipt of 10,000 lines of 20 fields takes about 2,000,000."""
-STEP = 10
-"""Units of one step of an expression, which takes about as long as a microsecond."""
+WORK_MAX = 1_000_000
+"""Steps per record, a few seconds of work; a receipt of 10,000 lines of 20 fields takes about 250,000."""
+CHARS_PER_STEP = 32
 EACH_MAX = 100_000
 """Elements of one list that is gone through."""
 TEXT_MAX = 100_000
@@ -38,8 +37,8 @@ class Work:
         self.position = 0
         self.interpreter: Interpreter | None = None
 
-    def spend(self, units: int) -> None:
-        self.left -= units
+    def spend(self, steps: int) -> None:
+        self.left -= steps
         if self.left < 0:
             raise TooMuch(f"the record is too much work for one record (more than {WORK_MAX:,} steps)")
 
@@ -47,7 +46,7 @@ class Work:
         """Charge a text that was built."""
         if len(value) > TEXT_MAX:
             raise TooMuch(f"a text of more than {TEXT_MAX:,} characters would be built")
-        self.spend(len(value))
+        self.spend(1 + len(value) // CHARS_PER_STEP)
         return value
 
 
