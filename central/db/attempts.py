@@ -115,10 +115,10 @@ async def put_written(
     database: Database,
     connection: AsyncConnection,
     integration_no: int,
-    found: Mapping[tuple[int, str], Sequence[Written]],
+    found: Mapping[tuple[int, str, int], Written],
     now_ms: int,
 ) -> None:
-    """Keep what deliveries (`doc_no, effect`) are called in the other system; its newest word counts."""
+    """Keep what deliveries (`doc_no, effect, part`) are called in the other system; its newest word counts."""
     values = [
         {
             "integration_no": integration_no,
@@ -129,8 +129,7 @@ async def put_written(
             "number": one.number,
             "at_ms": now_ms,
         }
-        for (doc_no, effect), parts in found.items()
-        for part, one in enumerate(parts)
+        for (doc_no, effect, part), one in found.items()
     ]
     if not values:
         return

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
-from central.db.delivery_tables import earlier_batches
+from central.db.delivery_tables import delivery_records, earlier_batches
 from central.db.tables import (
     batches,
     bodies,
@@ -32,6 +32,8 @@ _IN_MAX = 1_000
 # A literal, not a parameter: both databases use the partial index only for what they can see.
 _READY = literal_column("deliveries.state") == literal_column("'ready'")
 _OPEN = literal_column("batches.state") != literal_column("'done'")
+SETTLED = ("done", "skipped")
+"""States after which nobody waits for a delivery any more; `skipped`: a filter says that there is no such effect."""
 _LEASABLE = ("ready", "sent", "unknown")
 
 
@@ -132,12 +134,30 @@ async def undone_effects(
             .where(
                 gate.c.doc_id.in_(part),
                 deliveries.c.integration_no == integration_no,
-                deliveries.c.state != "done",
+                deliveries.c.state.not_in(SETTLED),
             )
             .group_by(gate.c.doc_id)
         )
         undone.update((bytes(doc_id), count) for doc_id, count in rows)
     return undone
+
+
+async def undone_needs(
+    connection: AsyncConnection, integration_no: int, doc_nos: Collection[int], effects: Collection[str]
+) -> set[tuple[int, str]]:
+    """Of these effects of these documents, those that are not done."""
+    found: set[tuple[int, str]] = set()
+    for part in chunks(list(doc_nos), _IN_MAX):
+        rows = await connection.execute(
+            select(deliveries.c.doc_no, deliveries.c.effect).where(
+                deliveries.c.integration_no == integration_no,
+                deliveries.c.doc_no.in_(part),
+                deliveries.c.effect.in_(effects),
+                deliveries.c.state.not_in(SETTLED),
+            )
+        )
+        found.update((doc_no, effect) for doc_no, effect in rows)
+    return found
 
 
 async def create_batch(
@@ -170,7 +190,7 @@ async def create_batch(
             .returning(batches.c.batch_no)
         )
     ).scalar_one()
-    for which in _by_effect(database, members):
+    for which in by_effect(database, members):
         await connection.execute(
             update(deliveries)
             .where(deliveries.c.integration_no == integration_no, which)
@@ -179,7 +199,7 @@ async def create_batch(
     return batch_no
 
 
-def _by_effect(database: Database, members: Iterable[tuple[int, str]]) -> Iterable[ColumnElement[bool]]:
+def by_effect(database: Database, members: Iterable[tuple[int, str]]) -> Iterable[ColumnElement[bool]]:
     """Conditions that together name exactly these deliveries of one integration."""
     effects: dict[str, list[int]] = {}
     for doc_no, effect in members:
@@ -194,7 +214,7 @@ def _by_effect(database: Database, members: Iterable[tuple[int, str]]) -> Iterab
 
 
 async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow]:
-    """What is left to send of a batch: `doc_no, effect, header, payload, station, store`, oldest first."""
+    """What is left to send of a batch: `doc_no, effect, header, payload, station, store, record`, oldest first."""
     return (
         await connection.execute(
             select(
@@ -204,11 +224,20 @@ async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow
                 func.coalesce(repairs.c.payload, bodies.c.payload).label("payload"),
                 stations.c.code.label("station"),
                 stores.c.code.label("store"),
+                delivery_records.c.record,
             )
             .join(bodies, bodies.c.doc_no == deliveries.c.doc_no)
             .join(stations, stations.c.station_no == bodies.c.station_no)
             .join(stores, stores.c.store_no == stations.c.store_no)
             .outerjoin(repairs, repairs.c.doc_no == deliveries.c.doc_no)
+            .outerjoin(
+                delivery_records,
+                and_(
+                    delivery_records.c.integration_no == deliveries.c.integration_no,
+                    delivery_records.c.doc_no == deliveries.c.doc_no,
+                    delivery_records.c.effect == deliveries.c.effect,
+                ),
+            )
             .where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
             .order_by(deliveries.c.doc_no, deliveries.c.effect)
         )
@@ -237,7 +266,7 @@ async def settle(
     if which is None:
         await connection.execute(open_ones.values(state=state))
         return
-    for condition in _by_effect(database, which):
+    for condition in by_effect(database, which):
         await connection.execute(open_ones.where(condition).values(state=state))
 
 
@@ -270,7 +299,7 @@ async def park(
         .returning(batches.c.batch_no)
     )
     parked_no = result.scalar_one()
-    for condition in _by_effect(database, which):
+    for condition in by_effect(database, which):
         await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
         await connection.execute(
             update(deliveries)

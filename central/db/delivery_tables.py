@@ -70,3 +70,41 @@ circuits = Table(
     Column("since_ms", BigInteger, nullable=False),
 )
 """Integrations whose newest attempts got no plain answer: how many in a row, over all nodes."""
+
+delivery_records = Table(
+    "delivery_records",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("doc_no", BigInteger, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("record", Text, nullable=False),  # JSON list: one record, or one for each part
+    Column("version", BigInteger, nullable=False),  # of the definition that made it
+    Column("by", Text),  # who corrected it; null: the mapping made it
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("integration_no", "doc_no", "effect"),
+    **WITHOUT_ROWID,
+)
+"""What the mapping made of a document under way: the same at every attempt, whatever the definition says by now."""
+
+delivery_waits = Table(
+    "delivery_waits",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("doc_no", BigInteger, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("outlet", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("integration_no", "doc_no", "effect", "kind", "system", "code", "outlet"),
+    **WITHOUT_ROWID,
+)
+"""Deliveries that wait until the other system has a code for something."""
+Index(
+    "delivery_waits_by_code",
+    delivery_waits.c.system,
+    delivery_waits.c.kind,
+    delivery_waits.c.code,
+    delivery_waits.c.outlet,
+)

@@ -111,7 +111,7 @@ async def under_way(connection: AsyncConnection, integration_no: int) -> dict[st
     column = deliveries.c
     statement = (
         select(column.effect, func.count().label("deliveries"))
-        .where(column.integration_no == integration_no, column.state != "done")
+        .where(column.integration_no == integration_no, column.state.not_in(("done", "skipped")))
         .group_by(column.effect)
     )
     return {row.effect: row.deliveries for row in await connection.execute(statement)}

@@ -12,6 +12,7 @@ from sqlalchemy import Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
+from central.db.deliveries import SETTLED
 from central.db.document_tables import paper_links, paper_units, papers
 from central.db.tables import (
     batches,
@@ -224,7 +225,7 @@ async def stuck_deliveries(connection: AsyncConnection) -> Sequence[AnyRow]:
         select(deliveries.c.doc_no, deliveries.c.state, deliveries.c.batch_no, batches.c.batch_id)
         .outerjoin(batches, batches.c.batch_no == deliveries.c.batch_no)
         .where(
-            deliveries.c.state.not_in(("ready", "done", "parked")),
+            deliveries.c.state.not_in(("ready", "waiting", "parked", *SETTLED)),
             batches.c.batch_no.is_(None) | (batches.c.state == "done"),
         )
     )

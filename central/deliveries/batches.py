@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,17 +19,19 @@ from central.db import deliveries as rows
 from central.db.database import AnyRow, Database
 from central.deliveries import plan
 from central.deliveries.plan import BatchState, Candidate
+from central.deliveries.records import Member, Records
+from central.deliveries.ways import Way, read_back
 from central.integrations.integration import Integration
 from shared.canonical import parse_object
 from shared.clock import Clock, rfc3339
 
-Member = tuple[int, str]
-"""(doc_no, effect): how a delivery of one integration is named in the database."""
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A batch that this node holds until `lease_ends_ms` of its tick. `members` are by delivery key, in order."""
+    """A batch that this node holds until `lease_ends_ms` of its tick.
+
+    `members` and `parts` are by delivery key, in order; a member that is split stands there once for each part.
+    """
 
     batch_no: int
     batch_id: str
@@ -38,6 +40,7 @@ class Held:
     lease: str
     lease_ends_ms: int
     members: dict[str, Member]
+    parts: dict[str, int]
     deliveries: tuple[Delivery, ...]
 
 
@@ -58,6 +61,7 @@ async def take(
     node: str,
     one: Integration,
     connector: Connector,
+    records: Records,
     allowed: Callable[[], Awaitable[bool]],
 ) -> Held | None:
     """The next batch of an integration, or None when there is nothing to do for this node now.
@@ -93,7 +97,7 @@ async def take(
         )
         if batch is not None:
             return batch.batch_no, batch.batch_id, batch.state, batch.attempts
-        members = await _choose(connection, one, connector)
+        members = await _choose(connection, one, connector, records.ways(one))
         if not members:
             return None
         batch_id = new_batch_id(one.name, now_ms)
@@ -108,7 +112,10 @@ async def take(
     batch_no, batch_id, state, attempts = taken
     async with database.read() as connection:
         found = await rows.members(connection, batch_no)
-    ordered = in_order(one.name, found)
+    found = await records.prepare(
+        one, (batch_no, lease), found, lambda: new_batch_id(one.name, clock.now_ms())
+    )
+    ordered = in_order(one, found, records.ways(one))
     return Held(
         batch_no,
         batch_id,
@@ -116,12 +123,15 @@ async def take(
         attempts,
         lease,
         lease_ends_ms,
-        {delivery.key: member for member, delivery in ordered},
-        tuple(delivery for _, delivery in ordered),
+        members={delivery.key: member for member, _, delivery in ordered},
+        parts={delivery.key: part for _, part, delivery in ordered},
+        deliveries=tuple(delivery for _, _, delivery in ordered),
     )
 
 
-async def _choose(connection: AsyncConnection, one: Integration, connector: Connector) -> list[Member]:
+async def _choose(
+    connection: AsyncConnection, one: Integration, connector: Connector, ways: Mapping[str, Way]
+) -> list[Member]:
     """Members for a new batch. Those that wait for a parked one are passed over, however many they are."""
     limit = connector.batch_documents
     after = (-1, "")
@@ -133,42 +143,84 @@ async def _choose(connection: AsyncConnection, one: Integration, connector: Conn
         refs = {bytes.fromhex(ref.replace("-", "")) for candidate in candidates for ref in candidate.refs}
         undone = await rows.undone_effects(connection, one.integration_no, refs)
         by_text = {_with_hyphens(doc_id): count for doc_id, count in undone.items()}
+        candidates = await _with_needs(connection, one, candidates, ways, by_text)
         chosen = plan.choose(candidates, by_text, limit, connector.batch_bytes, whole=connector.whole)
         if chosen or len(ready) < limit:
             return [(candidate.doc_no, candidate.effect) for candidate in chosen]
         after = ready[-1].doc_no, ready[-1].effect
 
 
-def in_order(integration: str, found: Sequence[AnyRow]) -> list[tuple[Member, Delivery]]:
-    """The members of a batch as deliveries, each behind those that it refers to."""
-    members: list[tuple[Member, Delivery]] = []
-    refs: list[tuple[str, ...]] = []
-    for doc_no, effect, sealed_header, payload, station, store in found:
-        header = parse_object(sealed_header, "header")
+async def _with_needs(
+    connection: AsyncConnection,
+    one: Integration,
+    candidates: list[Candidate],
+    ways: Mapping[str, Way],
+    undone: dict[str, int],
+) -> list[Candidate]:
+    """The candidates with what they need of their own document; what of it is not done is added to *undone*."""
+    needs = {name: tuple(way.deliver.needs) for name, way in ways.items() if way.deliver.needs}
+    needy = [candidate for candidate in candidates if candidate.effect in needs]
+    if not needy:
+        return candidates
+    effects = {effect for candidate in needy for effect in needs[candidate.effect]}
+    open_ones = await rows.undone_needs(
+        connection, one.integration_no, {candidate.doc_no for candidate in needy}, effects
+    )
+    doc_ids = {candidate.doc_no: candidate.doc_id for candidate in needy}
+    undone.update({f"{doc_ids[doc_no]}/{effect}": 1 for doc_no, effect in open_ones})
+    return [
+        candidate._replace(
+            needs=tuple(f"{candidate.doc_id}/{effect}" for effect in needs.get(candidate.effect, ()))
+        )
+        for candidate in candidates
+    ]
+
+
+def in_order(
+    one: Integration, found: Sequence[AnyRow], ways: Mapping[str, Way]
+) -> list[tuple[Member, int, Delivery]]:
+    """The members of a batch as deliveries, with the number of their part, each behind those that it refers to."""
+    members: list[tuple[Member, list[tuple[Member, int, Delivery]]]] = []
+    candidates: list[Candidate] = []
+    for at, row in enumerate(found):
+        header = parse_object(row.header, "header")
         doc_id: str = header["doc_id"]
-        refs.append(tuple(header.get("refs", ())))
+        member = row.doc_no, row.effect
+        candidates.append(Candidate(at, row.effect, doc_id, tuple(header.get("refs", ())), 0))
         delivery = Delivery(
-            f"{integration}:{doc_id}:{effect}",
-            effect,
+            f"{one.name}:{doc_id}:{row.effect}",
+            row.effect,
             doc_id,
             header["kind"],
             header["number"],
-            station,
+            row.station,
             # A till that was moved has sold for its earlier store; only its header knows which.
-            header.get("store") or store,
-            sealed_header,
-            payload,
+            header.get("store") or row.store,
+            row.header,
+            row.payload,
         )
-        members.append(((doc_no, effect), delivery))
-    if not any(refs):
-        return members
-    undone = Counter(delivery.doc_id for _, delivery in members)
-    candidates = [
-        Candidate(at, delivery.effect, delivery.doc_id, refs[at], 0)
-        for at, (_, delivery) in enumerate(members)
-    ]
+        members.append(
+            (member, [(member, *part) for part in _parts(delivery, row.record, ways.get(row.effect))])
+        )
+    if not any(candidate.refs for candidate in candidates):
+        return [part for _, parts in members for part in parts]
+    undone = Counter(candidate.doc_id for candidate in candidates)
     order = plan.choose(candidates, undone, documents_max=len(members), bytes_max=0, whole=True)
-    return [members[candidate.doc_no] for candidate in order]
+    return [part for candidate in order for part in members[candidate.doc_no][1]]
+
+
+def _parts(delivery: Delivery, record: str | None, way: Way | None) -> list[tuple[int, Delivery]]:
+    """A delivery as it is sent: sealed, as one record, or split into several with keys of their own."""
+    target = way.deliver.target if way else None
+    if record is None:
+        return [(0, delivery)]
+    records = read_back(record)
+    if way is None or way.split is None:
+        return [(0, delivery._replace(target=target, record=records[0]))]
+    return [
+        (part, delivery._replace(key=f"{delivery.key}:{part + 1}", target=target, record=each))
+        for part, each in enumerate(records)
+    ]
 
 
 def _identity(header: bytes) -> tuple[str, tuple[str, ...]]:

@@ -27,12 +27,14 @@ from central.connectors.base import (
 )
 from central.db import attempts
 from central.db import deliveries as rows
+from central.db import delivery_records as kept
 from central.db.database import Database
 from central.deliveries import plan
 from central.deliveries.attempt import Attempt
-from central.deliveries.batches import Held, Member, new_batch_id
+from central.deliveries.batches import Held, new_batch_id
 from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.plan import BatchFacts, BatchState, Failure
+from central.deliveries.records import Member
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
 from shared.backoff import next_delay
@@ -162,8 +164,10 @@ class Carrier:
             now_ms = await self._database.now_ms(connection)
             await self._own(connection, held, state=BatchState.DONE, done_ms=now_ms, error=None, **_FREE)
             await rows.settle(self._database, connection, held.batch_no, "done")
+            await kept.forget(self._database, connection, one.integration_no, set(held.members.values()))
             await self._write_back(connection, one, held, written, now_ms)
-            await attempt.end(connection, now_ms, "ok")
+            if held.members:
+                await attempt.end(connection, now_ms, "ok")
             await attempts.close_circuit(connection, one.integration_no)
 
         await self._database.run(work)
@@ -189,16 +193,20 @@ class Carrier:
         """Note that some deliveries took effect; what is left is the batch from now on."""
         done = {key for key in keys if key in held.members}
         attempt.done += len(done)
-        which = [held.members[key] for key in done]
+        left = tuple(each for each in held.deliveries if each.key not in done)
+        # A delivery that was split is done with its last part; the next look finds those that are there.
+        unfinished = {held.members[each.key] for each in left}
+        which = {held.members[key] for key in done} - unfinished
 
         async def work(connection: AsyncConnection) -> None:
             await self._own(connection, held, lease=held.lease)
             await rows.settle(self._database, connection, held.batch_no, "done", which)
+            await kept.forget(self._database, connection, one.integration_no, which)
             now_ms = await self._database.now_ms(connection)
             await self._write_back(connection, one, held, written, now_ms)
 
         await self._database.run(work)
-        return replace(held, deliveries=tuple(one for one in held.deliveries if one.key not in done))
+        return replace(held, deliveries=left)
 
     async def _write_back(
         self,
@@ -210,7 +218,7 @@ class Carrier:
     ) -> None:
         """Keep what the other system calls them, together with the word that they are there."""
         known = {
-            held.members[key]: [named]
+            (*held.members[key], held.parts[key]): named
             for key, named in written.items()
             if named is not None and key in held.members
         }
@@ -283,9 +291,13 @@ class Carrier:
         rejected: Mapping[str, Rejection],
     ) -> None:
         """Its content was refused: try again later, and after enough tries park it by reason."""
-        by_reason: dict[str, list[Member]] = {}
+        # Of a delivery that was split, the first refused part tells the reason.
+        reasons: dict[Member, str] = {}
         for delivery in held.deliveries:
-            by_reason.setdefault(rejected[delivery.key].reason, []).append(held.members[delivery.key])
+            reasons.setdefault(held.members[delivery.key], rejected[delivery.key].reason)
+        by_reason: dict[str, list[Member]] = {}
+        for member, reason in reasons.items():
+            by_reason.setdefault(reason, []).append(member)
         details = [rejected[delivery.key].detail for delivery in held.deliveries]
         logger.warning(
             "delivery_refused",

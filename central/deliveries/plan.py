@@ -32,13 +32,18 @@ RETRY_BASE_S, RETRY_CAP_S = 5.0, 600.0
 
 
 class Candidate(NamedTuple):
-    """A delivery that may be sent; `refs` are the documents that its own corrects."""
+    """A delivery that may be sent; `refs` are the documents that its own corrects.
+
+    `needs` are deliveries of which it needs the other system's id: `doc_id/effect`. Unlike a reference, such a one must
+    be done before, not only stand earlier in the batch.
+    """
 
     doc_no: int
     effect: str
     doc_id: str
     refs: tuple[str, ...]
     size_bytes: int
+    needs: tuple[str, ...] = ()
 
 
 def choose(
@@ -53,7 +58,8 @@ def choose(
 
     Args:
         candidates: in the order of their arrival.
-        undone: of every document referred to, how many of its deliveries in this system are not done.
+        undone: of every document referred to, how many of its deliveries in this system are not done; and each
+            needed delivery that is not done.
         bytes_max: exceeded only by a first document that is larger by itself.
         whole: the batch takes effect as a whole or not at all, so that a reference to an earlier member is as good as
             one to a delivery that is done.
@@ -69,7 +75,7 @@ def choose(
         stack = [first]
         while stack:
             candidate = stack.pop()
-            blocker = next((ref for ref in candidate.refs if left.get(ref)), None)
+            blocker = next((ref for ref in (*candidate.refs, *candidate.needs) if left.get(ref)), None)
             if blocker is not None:
                 waiting.setdefault(blocker, []).append(candidate)
                 continue

@@ -14,6 +14,7 @@ from central.db.database import Database
 from central.deliveries.batches import take
 from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
+from central.deliveries.records import LookUpCodes, Records, no_codes
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
@@ -32,6 +33,7 @@ class DeliveryRunner:
     Args:
         node: tells this process from others in the leases; any text that no other process has.
         wake: set by whoever makes deliveries ready, or wants them sent now.
+        look_up: asks the cross-reference.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class DeliveryRunner:
         node: str,
         wake: asyncio.Event | None = None,
         rng: random.Random | None = None,
+        look_up: LookUpCodes = no_codes,
     ) -> None:
         self._database = database
         self._integrations = integrations
         self._clock = clock
         self._node = node
         self.budgets = Budgets(database)
+        self._records = Records(database, integrations, look_up)
         self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets)
         self._sweep = Sweep(database, integrations, clock)
         self.wake = wake or asyncio.Event()
@@ -92,7 +96,7 @@ class DeliveryRunner:
             paid = await self._pay(one)
             return paid
 
-        held = await take(self._database, self._clock, self._node, one, connector, allowed)
+        held = await take(self._database, self._clock, self._node, one, connector, self._records, allowed)
         if held is None:
             if paid:
                 await self.budgets.settle(budget_of(one), -1)
@@ -106,7 +110,7 @@ class DeliveryRunner:
     async def sweep(self) -> int:
         """Make ready what is missing; returns how many deliveries that were."""
         added = await self._sweep.all()
-        if added:
+        if await self._records.wake() or added:
             self.wake.set()
         return added
 

@@ -1,7 +1,8 @@
 """Another system as a script: it keeps what took effect, and fails as the test says.
 
-A step of the script is used up by one `deliver`: `ok`; `lost` (takes effect, no answer), `cut` (no effect, no answer),
-`away`, `denied`, `crash` (a fault of the connector itself), or a set of document numbers that are refused.
+A step of the script is used up by one `deliver`: `ok`; `lost` (takes effect, no answer), `half` (half of it takes
+effect, no answer), `cut` (no effect, no answer), `away`, `denied`, `crash` (a fault of the connector itself), or a set
+of document numbers that are refused.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from central.connectors.base import (
     Answer,
     Batch,
     Connector,
+    Delivery,
     Exchange,
     Finding,
     Idempotency,
     Incoming,
     NoAnswer,
     Rejection,
+    Target,
     TargetAway,
     TargetDenies,
     UnknownBatches,
@@ -39,6 +42,7 @@ class System:
     def __init__(self, *script: Any) -> None:
         self.script = deque(script)
         self.effects: list[str] = []
+        self.deliveries: list[Delivery] = []
         self.probes = 0
         self.sends = 0
         self.exchange: Exchange | None = None
@@ -60,6 +64,7 @@ class ScriptedConnector(Connector):
     Settings = Settings
     idempotency: ClassVar[Idempotency] = Idempotency.LOOK_UP
     timeout_s: ClassVar[float] = 10.0
+    targets: ClassVar[Mapping[str, Target]] = {"orders": Target("Orders"), "payments": Target("Payments")}
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         super().__init__(name, settings, clock)
@@ -111,8 +116,11 @@ class ScriptedConnector(Connector):
             else set()
         )
         accepted = [one.key for one in batch.deliveries if one.key not in refused]
+        if step == "half":
+            accepted = accepted[: len(accepted) // 2]
         self.system.effects += accepted
-        if step == "lost":
+        self.system.deliveries += [one for one in batch.deliveries if one.key in accepted]
+        if step in ("lost", "half"):
             raise NoAnswer("the answer was lost")
         return Answer(
             {key: Rejection("unknown item 7") for key in refused},

@@ -67,3 +67,29 @@ def upgrade() -> None:
         sa.Column("since_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("integration_no"),
     )
+    op.create_table(
+        "delivery_records",
+        sa.Column("integration_no", sa.BigInteger(), nullable=False),
+        sa.Column("doc_no", sa.BigInteger(), nullable=False),
+        sa.Column("effect", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=True),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("integration_no", "doc_no", "effect"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delivery_waits",
+        sa.Column("integration_no", sa.BigInteger(), nullable=False),
+        sa.Column("doc_no", sa.BigInteger(), nullable=False),
+        sa.Column("effect", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("system", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("outlet", sa.Text(), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("integration_no", "doc_no", "effect", "kind", "system", "code", "outlet"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("delivery_waits_by_code", "delivery_waits", ["system", "kind", "code", "outlet"])

@@ -1,0 +1,209 @@
+"""Make the records of a batch that has just been taken, and take out what cannot be sent now.
+
+A document whose filter says no has no such effect; one that lacks a code over there waits for it; one that cannot be
+mapped is parked with its reason. None of them delays the rest of the batch, and no attempt is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db import attempts as tries
+from central.db import deliveries as rows
+from central.db import delivery_records as kept
+from central.db.database import AnyRow, Database
+from central.deliveries.plan import Failure
+from central.deliveries.ways import Way, compile_ways, reason_of, written_down
+from central.integrations.integration import Integration
+from central.integrations.mapping.errors import MappingErrors
+from central.integrations.mapping.lookups import LookUp
+from central.integrations.registry import Integrations
+from shared.canonical import parse_object
+from shared.errors import BadInput
+
+Member = tuple[int, str]
+"""(doc_no, effect): how a delivery of one integration is named in the database."""
+LookUpCodes = Callable[[AsyncConnection, Collection[LookUp]], Awaitable[dict[LookUp, str]]]
+"""What other systems call codes of ours; a code without an answer is absent."""
+NewBatchId = Callable[[], str]
+
+
+async def no_codes(_connection: AsyncConnection, _asked: Collection[LookUp]) -> dict[LookUp, str]:
+    """For a centre without a cross-reference."""
+    return {}
+
+
+@dataclass
+class Made:
+    """What became of the members of a batch that had no record yet."""
+
+    records: dict[Member, str] = field(default_factory=dict)
+    skipped: list[Member] = field(default_factory=list)
+    missing: dict[Member, set[LookUp]] = field(default_factory=dict)
+    refused: dict[str, list[Member]] = field(default_factory=dict)
+    details: list[str] = field(default_factory=list)
+
+    def refuse(self, member: Member, reason: str, detail: str) -> None:
+        self.refused.setdefault(reason, []).append(member)
+        self.details.append(detail)
+
+
+class Records:
+    """Makes records for all integrations of this node."""
+
+    def __init__(self, database: Database, integrations: Integrations, look_up: LookUpCodes) -> None:
+        self._database = database
+        self._integrations = integrations
+        self.look_up = look_up
+        self._ways: dict[int, tuple[int, dict[str, Way]]] = {}
+
+    def ways(self, one: Integration) -> dict[str, Way]:
+        """What the integration's version makes of documents."""
+        known = self._ways.get(one.integration_no)
+        if known is None or known[0] != one.version:
+            kind = self._integrations.kind(one.definition)
+            known = self._ways[one.integration_no] = one.version, compile_ways(one.definition, kind)
+        return known[1]
+
+    async def prepare(
+        self, one: Integration, leased: tuple[int, str], found: Sequence[AnyRow], new_batch_id: NewBatchId
+    ) -> Sequence[AnyRow]:
+        """The members that are sent, each with its record.
+
+        Args:
+            leased: number and lease of the batch; the lease must be ours still when the records are stored.
+            found: its members.
+        """
+        ways = self.ways(one)
+        batch_no, lease = leased
+        lacking = [row for row in found if row.record is None and _has_work(ways.get(row.effect))]
+        if not lacking:
+            return found
+
+        async def work(connection: AsyncConnection) -> Sequence[AnyRow]:
+            made = await self._make(connection, one, ways, lacking)
+            now_ms = await self._database.now_ms(connection)
+            if not await rows.change_batch(connection, batch_no, lease, {"lease": lease}):
+                return []
+            number = one.integration_no
+            await kept.put(self._database, connection, number, one.version, made.records, now_ms)
+            await kept.wait(self._database, connection, number, made.missing, now_ms)
+            if made.skipped:
+                await rows.settle(self._database, connection, batch_no, "skipped", made.skipped)
+            if made.refused:
+                await self._park(connection, one, batch_no, made, now_ms, new_batch_id)
+            return await rows.members(connection, batch_no)
+
+        return await self._database.run(work)
+
+    async def _park(
+        self,
+        connection: AsyncConnection,
+        one: Integration,
+        batch_no: int,
+        made: Made,
+        now_ms: int,
+        new_batch_id: NewBatchId,
+    ) -> None:
+        tried = {
+            "integration_no": one.integration_no,
+            "batch_no": batch_no,
+            "at_ms": now_ms,
+            "took_ms": 0,
+            "sent": False,
+            "outcome": Failure.REJECTED,
+            "done": 0,
+            "error": "; ".join(dict.fromkeys(made.details))[:2_000],
+            "exchanges": "[]",
+        }
+        await tries.begin(connection, tried)
+        for reason, which in made.refused.items():
+            await rows.park(
+                self._database,
+                connection,
+                one.integration_no,
+                batch_no,
+                new_batch_id(),
+                which,
+                reason,
+                now_ms,
+            )
+
+    async def _make(
+        self, connection: AsyncConnection, one: Integration, ways: dict[str, Way], lacking: Sequence[AnyRow]
+    ) -> Made:
+        documents = await self._documents(connection, one, lacking)
+        made = Made()
+        asked: dict[Member, set[LookUp]] = {}
+        for row, document in zip(lacking, documents, strict=True):
+            member, way = (row.doc_no, row.effect), ways[row.effect]
+            try:
+                if not way.has_effect(document):
+                    made.skipped.append(member)
+                elif way.mapping is not None:
+                    asked[member] = way.look_ups(document)
+            except MappingErrors as error:
+                made.refuse(member, reason_of(error.errors), str(error))
+        codes = await self.look_up(connection, {each for several in asked.values() for each in several})
+        for row, document in zip(lacking, documents, strict=True):
+            member = row.doc_no, row.effect
+            if member not in asked:
+                continue
+            try:
+                made.records[member] = written_down(ways[row.effect].records(document, codes))
+            except MappingErrors as error:
+                unknown = asked[member] - codes.keys()
+                if unknown:
+                    made.missing[member] = unknown
+                else:
+                    made.refuse(member, reason_of(error.errors), str(error))
+        return made
+
+    async def _documents(
+        self, connection: AsyncConnection, one: Integration, found: Sequence[AnyRow]
+    ) -> list[dict[str, Any]]:
+        """What mappings see: the header's fields, station, store, the payload, and what the other system calls it."""
+        documents = []
+        wanted: set[bytes] = set()
+        for row in found:
+            header = parse_object(row.header, "header")
+            payload = json.loads(row.payload, parse_float=Decimal)
+            if not isinstance(payload, dict):
+                raise BadInput(f"the payload of {header['doc_id']} is not an object")
+            store = header.get("store") or row.store
+            documents.append({**header, "station": row.station, "store": store, "payload": payload})
+            wanted |= {_bytes_of(each) for each in (header["doc_id"], *header.get("refs", ()))}
+        names = await kept.written_names(connection, one.integration_no, wanted)
+        for document in documents:
+            document["written"] = names.get(_bytes_of(document["doc_id"]), {})
+            document["refs_written"] = [names.get(_bytes_of(ref), {}) for ref in document.get("refs", ())]
+        return documents
+
+    async def wake(self) -> int:
+        """Make ready what waits for codes that are known by now; returns how many deliveries that were."""
+        async with self._database.read() as connection:
+            waited = await kept.waited_for(connection)
+            found = await self.look_up(connection, waited) if waited else {}
+        if not found:
+            return 0
+
+        async def work(connection: AsyncConnection) -> int:
+            return await kept.wake(self._database, connection, found)
+
+        return await self._database.run(work)
+
+
+def _has_work(way: Way | None) -> bool:
+    return way is not None and (
+        way.mapping is not None or way.condition is not None or bool(way.deliver.statuses)
+    )
+
+
+def _bytes_of(doc_id: str) -> bytes:
+    return bytes.fromhex(doc_id.replace("-", ""))

@@ -1,0 +1,127 @@
+"""What a `[[deliver]]` makes of a document, compiled: a filter, a mapping, one record or one for each part. Pure.
+
+Invariant: the same document and codes give the same record; what it is sent as is stored before it is sent first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from central.connectors.base import Connector
+from central.integrations.definition import Definition, Deliver
+from central.integrations.mapping.compile import compile_fields
+from central.integrations.mapping.conditions import Condition
+from central.integrations.mapping.errors import FieldError, MappingErrors
+from central.integrations.mapping.lookups import LookUp
+from central.integrations.mapping.make import Mapping_
+from central.integrations.mapping.names import Names
+from central.integrations.mapping.paths import compile_path
+from central.integrations.mapping.work import Make, Work
+
+PARTS_MAX = 1_000
+_POSITION = re.compile(r"\[\d+\]")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One `[[deliver]]`. `mapping` is None where documents go as they were sealed."""
+
+    deliver: Deliver
+    condition: Condition | None
+    mapping: Mapping_ | None
+    split: Make | None
+
+    def has_effect(self, document: Mapping[str, Any]) -> bool:
+        """Whether this document is for the other system at all.
+
+        Raises:
+            MappingErrors: the filter cannot be told.
+        """
+        statuses = self.deliver.statuses
+        if statuses and document["payload"].get("status") not in statuses:
+            return False
+        return self.condition is None or self.condition.holds(document)
+
+    def look_ups(self, document: Mapping[str, Any]) -> set[LookUp]:
+        """The codes that the records need."""
+        assert self.mapping is not None
+        return {asked for part in self._parts(document) for asked in self.mapping.look_ups(part)}
+
+    def records(self, document: Mapping[str, Any], codes: Mapping[LookUp, str]) -> list[dict[str, Any]]:
+        """What is sent of the document.
+
+        Raises:
+            MappingErrors: with every field that could not be made.
+        """
+        assert self.mapping is not None
+        return [self.mapping.apply(part, codes) for part in self._parts(document)]
+
+    def _parts(self, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if self.split is None:
+            return [document]
+        found = self.split(document, Work(document, {}))
+        if not isinstance(found, list) or len(found) > PARTS_MAX:
+            what = f"a list of at most {PARTS_MAX:,} elements is wanted"
+            raise MappingErrors([FieldError("split", what, found)])
+        return [{**document, "part": part, "part_number": n} for n, part in enumerate(found, 1)]
+
+
+def compile_ways(definition: Definition, kind: type[Connector]) -> dict[str, Way]:
+    """The ways of a definition by their effects.
+
+    Raises:
+        BadInput: a filter or a mapping is wrong.
+    """
+    ways = {}
+    for deliver in definition.deliver:
+        mapping = None
+        if deliver.target is not None:
+            declared = kind.targets.get(deliver.target)
+            mapping = compile_fields(
+                deliver.fields,
+                maps=definition.maps,
+                source=None,
+                target=declared.fields if declared else None,
+                system=definition.name,
+            )
+        anything = Names(None)
+        ways[deliver.name] = Way(
+            deliver,
+            Condition(deliver.filter) if deliver.filter else None,
+            mapping,
+            compile_path(deliver.split, anything, anything) if deliver.split else None,
+        )
+    return ways
+
+
+def reason_of(errors: Collection[FieldError]) -> str:
+    """The root cause that a record shares with others: without positions, each only once."""
+    told = sorted({_POSITION.sub("[]", str(error)) for error in errors})
+    return "; ".join(told)[:200]
+
+
+# ---- records as they are kept: exact, and the same when they are read again ----
+
+
+def written_down(records: list[dict[str, Any]]) -> str:
+    return orjson.dumps(records, default=_exact).decode()
+
+
+def read_back(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(text, parse_float=Decimal)
+    return found
+
+
+def _exact(value: Any) -> orjson.Fragment:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} has no form in a record")
+    digits = format(value, "f")
+    # With a point, so that it is read as a Decimal again and not as a whole number.
+    return orjson.Fragment(digits if "." in digits else f"{digits}.0")
