@@ -15,6 +15,7 @@ import typer
 from central.cli import (
     access,
     codes,
+    crossref,
     deliveries,
     documents,
     held,
@@ -41,6 +42,7 @@ for name, group in (
     ("groups", registry.groups),
     ("stations", stations.app),
     ("codes", codes.app),
+    ("crossref", crossref.app),
     ("documents", documents.app),
     ("waiting", stuck.waiting),
     ("parked", stuck.parked),

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from central.db import delivery_tables, document_tables, integration_tables, tables
+from central.db import code_tables, delivery_tables, document_tables, integration_tables, tables
 from central.db.failures import lost_a_race
 from central.db.metadata import metadata
 from central.db.transactions import (
@@ -46,6 +46,7 @@ TABLES = (
     document_tables,
     integration_tables,
     delivery_tables,
+    code_tables,
 )
 """The modules that describe tables: each puts its own into `metadata` when it is imported."""
 AnyRow = Row[*tuple[Any, ...]]

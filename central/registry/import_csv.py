@@ -51,7 +51,7 @@ def parse(data: bytes) -> tuple[list[StationRow], list[LineError]]:
     Raises:
         BadInput: it is no such list at all: not UTF-8, no header, too large.
     """
-    lines = csv.reader(io.StringIO(_decode(data), newline=""), delimiter=_delimiter(data), strict=True)
+    lines = csv.reader(io.StringIO(decode(data), newline=""), delimiter=delimiter(data), strict=True)
     columns: list[str] | None = None
     rows: list[StationRow] = []
     errors: list[LineError] = []
@@ -79,7 +79,8 @@ def parse(data: bytes) -> tuple[list[StationRow], list[LineError]]:
     return rows, errors
 
 
-def _decode(data: bytes) -> str:
+def decode(data: bytes) -> str:
+    """The text of a list, within bounds."""
     if len(data) > BYTES_MAX:
         raise BadInput(
             f"the list has {len(data)} bytes; at most {BYTES_MAX} are taken", hint="split the list"
@@ -94,7 +95,8 @@ def _decode(data: bytes) -> str:
         ) from None
 
 
-def _delimiter(data: bytes) -> str:
+def delimiter(data: bytes) -> str:
+    """Comma, semicolon or tab, whichever the header line has most of."""
     first = data.split(b"\n", 1)[0]
     return max(",;\t", key=lambda candidate: first.count(candidate.encode()))
 

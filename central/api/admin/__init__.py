@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from central.api.admin.access import AccessApi
+from central.api.admin.crossref import CrossrefApi
 from central.api.admin.deliveries import DeliveriesApi
 from central.api.admin.documents import DocumentsApi
 from central.api.admin.oversight import OversightApi
@@ -11,5 +12,7 @@ from central.api.admin.stations import StationsApi
 from central.api.admin.stuck import StuckApi
 
 
-class AdminApi(RegistryApi, StationsApi, DocumentsApi, StuckApi, DeliveriesApi, OversightApi, AccessApi):
+class AdminApi(
+    RegistryApi, StationsApi, DocumentsApi, StuckApi, DeliveriesApi, OversightApi, AccessApi, CrossrefApi
+):
     """All of `/v1/admin`, one part per chapter."""

@@ -38,3 +38,13 @@ class LookUp(NamedTuple):
     system: str
     code: str
     outlet: str = ""
+
+
+def unknown(one: LookUp) -> str:
+    """Why a record cannot be mapped when a code has no counterpart.
+
+    It is the reason under which all that miss the same code are parked together, so nothing of the record is in it.
+    """
+    whose = f" of outlet {one.outlet}" if one.outlet else ""
+    code = one.code if len(one.code) <= 80 else one.code[:80] + "…"
+    return f"unknown {one.kind} {code}{whose} in {f'system {one.system}' if one.system else 'the cross-reference'}"

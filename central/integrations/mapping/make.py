@@ -21,7 +21,7 @@ from central.integrations.mapping.errors import (
     shown,
 )
 from central.integrations.mapping.filters import FILTERS
-from central.integrations.mapping.lookups import LookUp
+from central.integrations.mapping.lookups import LookUp, unknown
 from central.integrations.mapping.values import copy_of, text_of
 from central.integrations.mapping.work import EACH_MAX, Ask, Make, Work
 
@@ -221,11 +221,7 @@ def reference(kind: str, system: str, code: Make, outlet: Make | None) -> Part:
             return None
         answer = work.codes.get(asked)
         if answer is None:
-            whose = f" of {asked.outlet}" if asked.outlet else ""
-            raise Fault(
-                f'{kind} "{shown(asked.code)}"{whose} has no counterpart in {system or "the cross-reference"}',
-                asked.code,
-            )
+            raise Fault(unknown(asked), asked.code)
         return answer
 
     def ask(here: Any, work: Work, wanted: set[LookUp]) -> None:

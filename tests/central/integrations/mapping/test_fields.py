@@ -164,7 +164,7 @@ def test_every_error_of_a_record_is_told_with_field_and_value() -> None:
         ("lines[1].q", "P2"),
         ("date", None),
     ]
-    assert "no counterpart in erp" in caught.value.errors[1].what
+    assert "in system erp" in caught.value.errors[1].what
 
 
 @pytest.mark.parametrize(
