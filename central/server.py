@@ -20,6 +20,7 @@ from aiohttp import web
 
 from central.api.admin import AdminApi
 from central.api.catalog import CatalogApi
+from central.api.documents import ForeignApi
 from central.api.http import KeyIdentity, StationIdentity, mount, refuse_in_our_words
 from central.api.stations import StationApi
 from central.api.system import SystemApi
@@ -31,9 +32,12 @@ from central.db.owner import owned
 from central.deliveries.run import DeliveryRunner
 from central.intake.accept import JournalIntake
 from central.intake.apply import Applier
+from central.intake.foreign import ForeignDocuments
 from central.intake.held import HeldDocuments
+from central.intake.numbers import DocNumbers
 from central.intake.parked import Parked
 from central.intake.safety import SafeByAge
+from central.intake.sources import Sources
 from central.integrations.imports import FileImports
 from central.integrations.registry import Integrations
 from central.keys import ApiKeys
@@ -78,7 +82,10 @@ class Centre:
         self.applier = Applier(database, clock, self.integrations.targets)
         self.parked = Parked(database, self.integrations.targets)
         self.held = HeldDocuments(database)
-        self.intake = JournalIntake(database, self.applier.hand_over)
+        numbers = DocNumbers()
+        self.intake = JournalIntake(database, numbers, self.applier.hand_over)
+        self.foreign = ForeignDocuments(database, numbers, centre_id, self.applier.hand_over)
+        self.sources = Sources(database)
         self.safety = SafeByAge(database, clock, config.safe_after_days)
         self.deliveries = DeliveryRunner(
             database, self.integrations, clock, node=self.node, wake=self.applier.applied
@@ -138,7 +145,14 @@ class Centre:
 def make_app(centre: Centre) -> web.Application:
     """All doors of one node. Serve it with `auto_decompress=False`: bodies are bounded and checked by us."""
     app = web.Application(middlewares=[centre.metrics.middleware, refuse_in_our_words])
-    for api in (StationApi(centre), CatalogApi(centre.catalog), AdminApi(centre), SystemApi(centre)):
+    apis = (
+        StationApi(centre),
+        ForeignApi(centre),
+        CatalogApi(centre.catalog),
+        AdminApi(centre),
+        SystemApi(centre),
+    )
+    for api in apis:
         mount(app, api, centre)
 
     async def end_waits(_: web.Application) -> None:

@@ -18,6 +18,8 @@ NAMES = (
     "snapshot.copy",
     "intake.before_commit",
     "intake.after_commit",
+    "foreign.before_commit",
+    "foreign.after_commit",
     "apply.before_commit",
     "apply.after_commit",
     "delivery.before_rename",

@@ -56,6 +56,7 @@ class Auth(StrEnum):
     READ = "read"  # an API key of role read or admin
     ADMIN = "admin"  # an API key of role admin
     FEED = "feed"  # an API key of role feed, read or admin
+    DOCUMENTS = "documents"  # an API key of role documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class KeyIdentity:
     who: str
     role: str
     consumer: str | None = None
+    source: str | None = None
+    outlet: str | None = None
 
 
 STATION: web.RequestKey[StationIdentity] = web.RequestKey("station", StationIdentity)
@@ -211,10 +214,16 @@ def _in_our_words(request: web.Request, error: web.HTTPException) -> Counterflow
     return BadInput(f"{asked}: {error.reason}")
 
 
+_ROLES = {
+    Auth.READ: {"read", "admin"},
+    Auth.ADMIN: {"admin"},
+    Auth.FEED: {"feed", "read", "admin"},
+    Auth.DOCUMENTS: {"documents"},
+}
+
+
 def _allowed(identity: KeyIdentity, needed: Auth) -> KeyIdentity:
-    roles = {Auth.READ: {"read", "admin"}, Auth.ADMIN: {"admin"}, Auth.FEED: {"feed", "read", "admin"}}[
-        needed
-    ]
+    roles = _ROLES[needed]
     if identity.role not in roles:
         raise NotAllowed(
             f'the API key "{identity.who}" has the role {identity.role}; this needs {" or ".join(sorted(roles))}'

@@ -18,7 +18,12 @@ from shared.protocol import problems
 
 _PLACE = re.compile(r"\{([^{}:]+)(?::(?:[^{}]|\{[^{}]*\})*)?\}")  # {name}, {name:[0-9a-f]{64}}
 References = dict[Any, dict[str, Any]]  # by model
-_ROLE = {Auth.READ: "read or admin", Auth.ADMIN: "admin", Auth.FEED: "feed, read or admin"}
+_ROLE = {
+    Auth.READ: "read or admin",
+    Auth.ADMIN: "admin",
+    Auth.FEED: "feed, read or admin",
+    Auth.DOCUMENTS: "documents",
+}
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457. `type` is stable; `detail` says what, where and why, `hint` what to do.",

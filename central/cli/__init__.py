@@ -22,6 +22,7 @@ from central.cli import (
     local,
     oversight,
     registry,
+    sources,
     stations,
     stuck,
 )
@@ -51,6 +52,7 @@ for name, group in (
     ("deliveries", deliveries.app),
     ("keys", access.keys),
     ("consumers", access.consumers),
+    ("sources", sources.app),
 ):
     app.add_typer(group, name=name)
 

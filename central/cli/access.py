@@ -25,12 +25,12 @@ def list_keys(context: typer.Context, as_json: Json = False) -> None:
         output.json(found)
         return
     output.table(
-        ("name", "role", "consumer", "created", "revoked"),
+        ("name", "role", "for", "created", "revoked"),
         [
             (
                 row["name"],
                 row["role"],
-                row["consumer"],
+                row["consumer"] or (f"{row['source']}@{row['outlet']}" if row["source"] else None),
                 short_time(row["created"]),
                 short_time(row["revoked"]),
             )
@@ -44,14 +44,20 @@ def list_keys(context: typer.Context, as_json: Json = False) -> None:
 def add_key(
     context: typer.Context,
     name: Name,
-    role: Annotated[str, typer.Option(help="read, admin or feed.")] = "read",
+    role: Annotated[str, typer.Option(help="read, admin, feed or documents.")] = "read",
     consumer: Annotated[
         str | None, typer.Option(help="For feed: whose key it is.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="For documents: whose documents it hands in.", show_default=False)
+    ] = None,
+    outlet: Annotated[
+        str | None, typer.Option(help="For documents: the store that they are of.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw an API key and print it, once."""
-    body = {"name": name, "role": role, "consumer": consumer}
+    body = {"name": name, "role": role, "consumer": consumer, "source": source, "outlet": outlet}
     made = ask(context.obj, lambda client: client.post("/v1/admin/keys", body))
     if as_json:
         output.json(made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,8 +14,15 @@ from central.db.tables import api_keys, audit, consumer_cursors, consumers, meta
 
 
 async def key_by_hash(connection: AsyncConnection, key_hash: bytes) -> AnyRow | None:
-    """Name, role, consumer and revoked_ms of a key."""
-    statement = select(api_keys.c.name, api_keys.c.role, api_keys.c.consumer, api_keys.c.revoked_ms)
+    """Name, role, whom it is bound to, and revoked_ms of a key."""
+    statement = select(
+        api_keys.c.name,
+        api_keys.c.role,
+        api_keys.c.consumer,
+        api_keys.c.source,
+        api_keys.c.outlet,
+        api_keys.c.revoked_ms,
+    )
     return (await connection.execute(statement.where(api_keys.c.hash == key_hash))).one_or_none()
 
 
@@ -32,9 +39,15 @@ async def live_admin_keys(connection: AsyncConnection) -> list[str]:
 
 
 async def insert_key(
-    connection: AsyncConnection, name: str, key_hash: bytes, role: str, consumer: str | None, at_ms: int
+    connection: AsyncConnection,
+    name: str,
+    key_hash: bytes,
+    role: str,
+    bound: Mapping[str, str | None],
+    at_ms: int,
 ) -> None:
-    values = {"name": name, "hash": key_hash, "role": role, "consumer": consumer, "created_ms": at_ms}
+    """*bound*: consumer, source, outlet."""
+    values = {"name": name, "hash": key_hash, "role": role, "created_ms": at_ms, **bound}
     await connection.execute(api_keys.insert().values(values))
 
 
@@ -48,6 +61,8 @@ async def list_keys(connection: AsyncConnection) -> Sequence[AnyRow]:
         api_keys.c.name,
         api_keys.c.role,
         api_keys.c.consumer,
+        api_keys.c.source,
+        api_keys.c.outlet,
         api_keys.c.created_ms,
         api_keys.c.revoked_ms,
     )

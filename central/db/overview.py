@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
 from central.db.tables import (
+    SOURCE,
     batches,
     bodies,
     deliveries,
@@ -74,6 +75,7 @@ async def stations_for_status(connection: AsyncConnection) -> Sequence[AnyRow]:
         stations.c.poke,
     )
     statement = select(*columns).join(stores, stores.c.store_no == stations.c.store_no)
+    statement = statement.where(stations.c.state != SOURCE)
     return (await connection.execute(statement.order_by(stations.c.code))).all()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database, chunks
 from central.db.tables import (
+    SOURCE,
     audit,
     enrolment_codes,
     epochs,
@@ -96,6 +97,7 @@ async def add_station(
 _STATION = select(
     stations, stores.c.code.label("store"), stores.c.zone.label("zone"), stores.c.currency.label("currency")
 ).join(stores, stores.c.store_no == stations.c.store_no)
+_STATION = _STATION.where(stations.c.state != SOURCE)
 
 
 async def station_by_code(connection: AsyncConnection, code: str, *, lock: bool = False) -> Any:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
-from central.db.tables import publications, stations
+from central.db.tables import SOURCE, publications, stations
 from shared.canonical import canonical
 
 
@@ -69,8 +69,8 @@ async def station_rows(connection: AsyncConnection) -> list[StationRow]:
         columns.report,
         columns.reached,
         columns.created_ms,
-    ).order_by(columns.code)
-    return [StationRow(*row) for row in await connection.execute(query)]
+    ).where(columns.state != SOURCE)
+    return [StationRow(*row) for row in await connection.execute(query.order_by(columns.code))]
 
 
 async def published_ms(connection: AsyncConnection, scope_no: int, seq: int) -> int | None:

@@ -45,6 +45,7 @@ FROM stations
 JOIN stores ON stores.store_no = stations.store_no
 LEFT JOIN station_groups ON station_groups.station_no = stations.station_no
 LEFT JOIN groups ON groups.group_no = station_groups.group_no
+WHERE stations.state <> 'source'
 """
 _OFFERS = """
 SELECT scopes.scope_no, scopes.scope, scopes.gen, scopes.head, scopes.count, scopes.digest, scopes.floor,
@@ -68,9 +69,7 @@ async def members(
     database: Database, connection: AsyncConnection, station_nos: Collection[int] | None = None
 ) -> dict[int, Member]:
     """The named stations, or all of them."""
-    condition = (
-        f"WHERE stations.station_no IN {_listed(database, 'bigint')}" if station_nos is not None else ""
-    )
+    condition = f"AND stations.station_no IN {_listed(database, 'bigint')}" if station_nos is not None else ""
     found: dict[int, list[Any]] = {}
     for row in await _read(database, connection, f"{_MEMBERS} {condition}", station_nos):
         found.setdefault(row[0], []).append(row)

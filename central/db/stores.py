@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
 from central.db.tables import (
+    SOURCE,
     enrolment_codes,
     epochs,
     groups,
@@ -45,6 +46,7 @@ async def list_stores(connection: AsyncConnection) -> Sequence[AnyRow]:
     """Every store with the number of its stations."""
     counts = (
         select(stations.c.store_no, func.count().label("stations"))
+        .where(stations.c.state != SOURCE)
         .group_by(stations.c.store_no)
         .subquery("counts")
     )
@@ -83,7 +85,7 @@ async def list_groups(connection: AsyncConnection) -> Sequence[AnyRow]:
 
 async def lock_station(connection: AsyncConnection, code: str) -> AnyRow | None:
     """A station's row, held against pushes and sessions until the transaction ends."""
-    statement = select(stations).where(stations.c.code == code).with_for_update()
+    statement = select(stations).where(stations.c.code == code, stations.c.state != SOURCE).with_for_update()
     return (await connection.execute(statement)).one_or_none()
 
 
@@ -109,7 +111,7 @@ async def poke(
     group_no: int | None = None,
 ) -> int:
     """Tell stations to look now: those named, those of a store, those of a group, or all; returns how many."""
-    statement = update(stations).values(poke=stations.c.poke + 1)
+    statement = update(stations).where(stations.c.state != SOURCE).values(poke=stations.c.poke + 1)
     if codes is not None:
         statement = statement.where(stations.c.code.in_(codes))
     if store_no is not None:
@@ -163,7 +165,7 @@ async def list_stations(
     statement = select(stations, stores.c.code.label("store")).join(
         stores, stores.c.store_no == stations.c.store_no
     )
-    statement = statement.where(stations.c.code > after)
+    statement = statement.where(stations.c.code > after, stations.c.state != SOURCE)
     if code is not None:
         statement = statement.where(stations.c.code == code)
     if store is not None:

@@ -84,6 +84,9 @@ stations = Table(
     Column("reached", LargeBinary),  # JSON: scope -> [gen, seq, since when it has reported just that]
     Column("created_ms", BigInteger, nullable=False),
 )
+SOURCE = "source"
+"""State of a row that is no station but an outlet of a foreign system: it owns documents, and nobody signs in as it."""
+
 # Read by every node twice a second; the rows themselves are wide with reports.
 Index("stations_poke", stations.c.station_no, stations.c.poke)
 

@@ -31,6 +31,7 @@ from central.intake.decide import (
     decide_push,
     heads_needed,
 )
+from central.intake.numbers import DocNumbers
 from central.intake.signatures import Signatures
 from central.registry.secrets import Session
 from central.registry.sessions import check
@@ -88,15 +89,17 @@ class _Group:
 
 
 class JournalIntake:
-    """The centre's one door for documents."""
+    """The centre's door for the documents of stations."""
 
-    def __init__(self, database: Database, hand_over: Callable[[Sequence[Stored]], None]) -> None:
+    def __init__(
+        self, database: Database, numbers: DocNumbers, hand_over: Callable[[Sequence[Stored]], None]
+    ) -> None:
         self._database = database
+        self._numbers = numbers
         self._hand_over = hand_over
         self._signatures = Signatures()
         self._waiting: deque[_Push] = deque()
         self._committing: asyncio.Task[None] | None = None
-        self._next_doc_no = 0
 
     async def close(self) -> None:
         """Let the transaction under way end."""
@@ -175,7 +178,7 @@ class JournalIntake:
                 lambda transaction: self._store(transaction, pushes), retry=came_second
             )
         except Exception as error:
-            self._next_doc_no = 0  # whatever was counted may not have been committed
+            self._numbers.forget()
             if len(pushes) > 1:
                 for push in pushes:
                     await self._commit([push])
@@ -206,7 +209,7 @@ class JournalIntake:
             {pair for push in pushes for pair in _epochs_of(push)},
             {document.doc_id for push in pushes for document in push.batch.documents if document.doc_id},
         )
-        doc_nos = await self._doc_nos(transaction, sum(len(push.batch.documents) for push in pushes))
+        doc_nos = await self._numbers.draw(transaction, sum(len(push.batch.documents) for push in pushes))
         group = _Group(facts, doc_nos, rows.NewRows([], [], [], [], [], [], []))
         for push in pushes:
             try:
@@ -219,14 +222,6 @@ class JournalIntake:
             await rows.note(transaction, facts.now_ms, who, what, detail)
         reach("intake.before_commit")
         return group
-
-    async def _doc_nos(self, transaction: Transaction, count: int) -> Iterator[int]:
-        if not transaction.is_sqlite:
-            return iter(await rows.draw_doc_nos(transaction, count))
-        if self._next_doc_no == 0:
-            self._next_doc_no = await rows.first_doc_no(transaction)
-        first, self._next_doc_no = self._next_doc_no, self._next_doc_no + count
-        return iter(range(first, first + count))
 
     async def _decide(self, transaction: Transaction, push: _Push, group: _Group) -> None:
         session, batch, facts = push.session, push.batch, group.facts

@@ -174,7 +174,11 @@ def _station_side(
     key: Key, claim: Claim | None, at_centre: tuple[int, int]
 ) -> tuple[tuple[int, int] | None, bool | None, str]:
     if claim is None:
-        return None, None, "no such station any more"
+        return (
+            None,
+            None,
+            "a foreign system reports no totals" if "@" in key[0] else "no such station any more",
+        )
     said = claim.totals.get(key)
     if claim.unfit and not (claim.aged and said == at_centre):
         return said, None, claim.unfit

@@ -22,10 +22,9 @@ from edge_agent.db.commit import NUMBER_MAX_CHARS, Draft
 from edge_agent.db.journal import Journal
 from shared.canonical import canonical, parse_object
 from shared.clock import Clock, from_rfc3339, rfc3339
-from shared.codes import mask_card_numbers
 from shared.documents import KINDS, SCHEMA, references_of
 from shared.documents.envelope import Accepted, Submission
-from shared.documents.masking import masked, may_hold_card_number
+from shared.documents.masking import masked, may_hold_card_number, without_cards
 from shared.errors import BadInput, ConfigError, TooLarge
 from shared.ids import uuid7
 from shared.journal import DOCUMENT_MAX_BYTES
@@ -121,7 +120,7 @@ class Intake:
                 )
             model.model_validate(body["payload"])
         except pydantic.ValidationError as error:
-            raise _without_cards(from_validation(error, "the submission")) from None
+            raise without_cards(from_validation(error, "the submission")) from None
         payload_value = body["payload"]
         payload = canonical(payload_value)
         if may_hold_card_number(payload):
@@ -199,14 +198,6 @@ def _request_hash(body: dict[str, Any], payload_hash: bytes) -> bytes:
     """What makes a repeated request the same one: all that was said, in whatever order and spacing."""
     said = {name: value for name, value in body.items() if name != "payload"}
     return hashlib.sha256(canonical(said) + payload_hash).digest()
-
-
-def _without_cards(error: BadInput) -> BadInput:
-    """A wrong value stands in its complaint, so a card number could too."""
-    faults = [
-        {name: mask_card_numbers(text) for name, text in fault.items()} for fault in error.extra["fields"]
-    ]
-    return BadInput(mask_card_numbers(error.what), code=error.name, fields=faults)
 
 
 def _too_large(size: int) -> TooLarge:

@@ -8,6 +8,7 @@ import pytest
 
 from central.audit import masked
 from central.db import admin as rows
+from central.keys import Binding
 from shared.errors import BadInput, Conflict, NotAuthenticated, NotFound
 from tests.support.centre import open_centre
 
@@ -50,7 +51,7 @@ async def test_a_name_is_used_once(database_url: str, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="consumer"):
             await centre.keys.create("x", "feed", who="test")
         with pytest.raises(NotFound):
-            await centre.keys.create("x", "feed", "nobody", who="test")
+            await centre.keys.create("x", "feed", Binding("nobody"), who="test")
         with pytest.raises(NotFound):
             await centre.keys.revoke("nobody", who="test")
 

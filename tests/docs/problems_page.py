@@ -92,6 +92,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "A web page of an origin that nobody allowed asked the local API.",
         "Name the origin in the setting `allowed_origins`, if it is yours.",
     ),
+    "duplicate-document": (
+        "A document with the same key is here already; `doc_id` and `number` name it, and nothing was stored.",
+        "Nothing, if it was sent twice. What counts as a duplicate, and what is done with one, is a setting: "
+        "`counterflow-central sources policy`.",
+    ),
     "fork": (
         "The centre holds another branch of this epoch; `last` and `head` say how far.",
         "Nothing: the agent journals again, in a fresh epoch, what the centre does not have.",
@@ -233,8 +238,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "`hint` lists them; the [catalog](catalog.md) describes each.",
     ),
     "unknown-kind": (
-        "This agent does not know that kind of document.",
-        "`hint` lists the kinds that it takes; for a newer one update the agent.",
+        "This agent, or this centre, does not know that kind of document.",
+        "`hint` lists the kinds that it takes; for a newer one update it.",
     ),
     "unmapped-record": (
         "A record cannot be mapped; `errors` names each field of the target, what is wrong, and the value.",

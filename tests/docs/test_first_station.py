@@ -52,22 +52,23 @@ class Reader:
             "COUNTERFLOW_AGENT_LOCAL_PORT": self.till.rpartition(":")[2],
         }
 
-    async def type(self, line: str) -> None:
-        """One line of a fenced block."""
+    async def type(self, line: str) -> str:
+        """One line of a fenced block; returns what the command printed."""
         assignments, program, arguments = parsed(line)
         if program == "pip":
             assert re.fullmatch(r"counterflow\[(central|edge)\]", arguments[-1])
-            return
+            return ""
         argv = python("-m", MODULES[program], *map(self.filled_in, arguments))
         if arguments == ["run"]:
             process = self.start(program, argv, env={**self.env, **assignments})
             await process.wait_until_healthy(self.url if program == "counterflow-central" else self.till)
-            return
+            return ""
         said = await asyncio.to_thread(self._run, argv, {**os.environ, **self.env, **assignments})
         if arguments[0] == "init":
             self.key = said
         elif arguments[:2] == ["stations", "add"]:
             self.code = said
+        return said
 
     def filled_in(self, word: str) -> str:
         """What stands for the reader's own."""

@@ -23,7 +23,7 @@ PAGES = contents()
 CONSTANTS_PASSED_ON = {
     "central/intake/accept.py",  # gap and fork, as decide.py names them
     "central/registry/sessions.py",  # stale-nonce, as decide.py names it
-    "edge_agent/intake/accept.py",  # the name of an error that is told again without card numbers
+    "shared/documents/masking.py",  # the name of an error that is told again without card numbers
     "central/cli/client.py",  # whatever name the centre's refusal bears
     "edge_agent/sync/client.py",
 }

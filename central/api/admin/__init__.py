@@ -8,11 +8,20 @@ from central.api.admin.deliveries import DeliveriesApi
 from central.api.admin.documents import DocumentsApi
 from central.api.admin.oversight import OversightApi
 from central.api.admin.registry import RegistryApi
+from central.api.admin.sources import SourcesApi
 from central.api.admin.stations import StationsApi
 from central.api.admin.stuck import StuckApi
 
 
 class AdminApi(
-    RegistryApi, StationsApi, DocumentsApi, StuckApi, DeliveriesApi, OversightApi, AccessApi, CrossrefApi
+    RegistryApi,
+    StationsApi,
+    DocumentsApi,
+    StuckApi,
+    DeliveriesApi,
+    OversightApi,
+    AccessApi,
+    CrossrefApi,
+    SourcesApi,
 ):
     """All of `/v1/admin`, one part per chapter."""

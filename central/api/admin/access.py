@@ -24,6 +24,7 @@ from central.api.admin.shapes.access import (
 from central.api.http import Auth, endpoint, read_model, reply
 from central.db import admin as rows
 from central.db import stores as store_rows
+from central.keys import Binding
 from shared.canonical import canonical, parse
 from shared.clock import rfc3339
 from shared.errors import BadInput, Conflict, NotFound
@@ -41,6 +42,8 @@ class AccessApi(Part):
                 name=key.name,
                 role=key.role,
                 consumer=key.consumer,
+                source=key.source,
+                outlet=key.outlet,
                 created=rfc3339(key.created_ms),
                 revoked=time_or_none(key.revoked_ms),
             )
@@ -59,7 +62,9 @@ class AccessApi(Part):
     )
     async def add_key(self, request: web.Request) -> web.StreamResponse:
         new = await read_model(request, NewKey)
-        key = await self.centre.keys.create(new.name, new.role, new.consumer, who=who(request))
+        key = await self.centre.keys.create(
+            new.name, new.role, Binding(new.consumer, new.source, new.outlet), who=who(request)
+        )
         return reply(request, NewKeyReply(name=new.name, role=new.role, key=key), status=201)
 
     @endpoint(
@@ -133,7 +138,9 @@ class AccessApi(Part):
             groups = canonical(new.groups).decode()
             await rows.insert_consumer(connection, new.name, store.store_no, groups, at_ms)
             await audit.record(connection, at_ms, name, "consumer.create", new.model_dump())
-            key: str = await self.centre.keys.create_in(connection, new.name, "feed", new.name, who=name)
+            key: str = await self.centre.keys.create_in(
+                connection, new.name, "feed", Binding(consumer=new.name), who=name
+            )
             return key
 
         key = await self.centre.database.run(work)

@@ -11,8 +11,10 @@ from central.api.admin.shapes.shape import Shape, code_field
 
 class NewKey(Shape):
     name: str = code_field()
-    role: Literal["read", "admin", "feed"]
-    consumer: str | None = None
+    role: Literal["read", "admin", "feed", "documents"]
+    consumer: str | None = Field(None, description="for feed: whose key it is")
+    source: str | None = Field(None, description="for documents: whose documents it hands in")
+    outlet: str | None = Field(None, description="for documents: the store that they are of")
 
 
 class NewKeyReply(Shape):
@@ -25,6 +27,8 @@ class KeyRow(Shape):
     name: str
     role: str
     consumer: str | None
+    source: str | None
+    outlet: str | None
     created: str
     revoked: str | None
 
