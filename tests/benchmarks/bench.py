@@ -30,6 +30,7 @@ class Sizes:
     changed: int = 1_000
     stations: int = 50
     sales_each: int = 200
+    mapped: int = 40_000
     rest_s: float = 5.0
 
 
@@ -42,6 +43,7 @@ TINY = Sizes(
     changed=50,
     stations=3,
     sales_each=20,
+    mapped=200,
     rest_s=0.2,
 )
 
