@@ -38,7 +38,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "bad-mapping": (
         "An integration's fields cannot be mapped as written; `errors` names each field and what is wrong.",
-        "Correct the fields that are named.",
+        "Correct the fields that are named; `docs/howto/map-fields.md` teaches what may stand there.",
     ),
     "busy": (
         "Another process works on this database, folder or port.",
