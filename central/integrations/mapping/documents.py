@@ -33,7 +33,7 @@ _GROUP = {
 }
 _PART = {
     "part": Trait("object", about="the element that this record is made for"),
-    "part_n": Trait("integer", about="its position from 1"),
+    "part_number": Trait("integer", about="its position from 1"),
     "parts": Trait("integer", about="how many there are"),
 }
 

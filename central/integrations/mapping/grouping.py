@@ -107,7 +107,7 @@ class Split:
         self._get = compile_path(path, names, names)
 
     def parts(self, document: Document) -> list[dict[str, Any]]:
-        """The document once for each element, with `part`, `part_n` and `parts`; none where there is no list.
+        """The document once for each element, with `part`, `part_number` and `parts`; none where there is no list.
 
         Raises:
             MappingErrors: there is something else, or too much.
@@ -123,7 +123,7 @@ class Split:
                 [FieldError("split", f"it is no list of at most {EACH_MAX:,} elements", found)]
             )
         return [
-            {**document, "part": part, "part_n": n, "parts": len(found)}
+            {**document, "part": part, "part_number": n, "parts": len(found)}
             for n, part in enumerate(found, start=1)
         ]
 
