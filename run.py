@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 PYTHON_MIN = (3, 11)
-GROUPS = ("static", "unit", "postgres", "simulation", "system", "faults", "demo", "docs")
+GROUPS = ("static", "unit", "postgres", "simulation", "system", "faults", "erp", "demo", "docs")
 WORKERS_MAX = 4
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 69

@@ -21,9 +21,10 @@ import pytest
 from tests.support.postgres import EMPTY, PostgresCluster, PostgresFailed, PostgresUnavailable
 from tests.support.processes import Process
 
-GROUPS = ("demo", "docs", "faults", "system", "simulation", "postgres", "unit")  # the most demanding first
+# The most demanding first.
+GROUPS = ("demo", "docs", "erp", "faults", "system", "simulation", "postgres", "unit")
 FOLDERS = {name: name for name in GROUPS} | {"benchmarks": "system", "browser": "system"}
-STARTING_PROCESSES = frozenset({"demo", "docs", "faults", "system"})
+STARTING_PROCESSES = frozenset({"demo", "docs", "erp", "faults", "system"})
 
 REQUIRE_ALL = os.environ.get("COUNTERFLOW_REQUIRE_ALL") == "1"
 LONG = os.environ.get("COUNTERFLOW_LONG") == "1"
@@ -60,8 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(group)
         item.user_properties.append(("group", group))
         if group in STARTING_PROCESSES:
-            # One file's tests share a chain of processes, and follow each other.
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).as_posix()))
+            # One file's tests share a chain of processes, and follow each other; those of an ERP share its template.
+            chain = group if group == "erp" else item.path.relative_to(TESTS).as_posix()
+            item.add_marker(pytest.mark.xdist_group(chain))
         (kept if not wanted or group in wanted else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -196,6 +198,19 @@ def _make_tables(url: str) -> None:
 
     with ThreadPoolExecutor(1) as thread:  # a loop of its own beside the tests'
         thread.submit(asyncio.run, make()).result()
+
+
+@pytest.fixture(scope="session")
+def tryton_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Tryton database with a company in it, for `TrytonServer` to copy; made once, in a minute."""
+    from tests.support.tryton import TrytonUnavailable, make_template
+
+    try:
+        return make_template(tmp_path_factory.mktemp("tryton"))
+    except TrytonUnavailable as reason:
+        if REQUIRE_ALL:
+            raise
+        pytest.skip(str(reason))
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from central.connectors.base import Connector
 from central.connectors.drop_folder.connector import DropFolder
+from central.connectors.tryton.connector import TrytonConnector
 
 CONNECTORS: dict[str, type[Connector]] = {
     "drop_folder": DropFolder,
+    "tryton": TrytonConnector,
 }
