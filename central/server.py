@@ -24,6 +24,7 @@ from central.api.documents import ForeignApi
 from central.api.http import KeyIdentity, StationIdentity, mount, refuse_in_our_words
 from central.api.stations import StationApi
 from central.api.system import SystemApi
+from central.api.triggers import TriggersApi
 from central.catalog.room import CatalogRoom
 from central.config import Config
 from central.db import registry, schema
@@ -38,8 +39,13 @@ from central.intake.numbers import DocNumbers
 from central.intake.parked import Parked
 from central.intake.safety import SafeByAge
 from central.intake.sources import Sources
+from central.integrations.checks import Checks
 from central.integrations.imports import FileImports
+from central.integrations.ports import ports_of
+from central.integrations.pulls import Pulls
 from central.integrations.registry import Integrations
+from central.integrations.triggers import Triggers
+from central.integrations.versions import Versions
 from central.keys import ApiKeys
 from central.monitoring.metrics import Metrics
 from central.registry.enrolment import Enrolment
@@ -95,6 +101,11 @@ class Centre:
         self.publisher = self.catalog.publisher
         self.rollouts = self.catalog.rollouts
         self.wakeups = self.catalog.wakeups
+        self.ports = ports_of(database, self.publisher, self.foreign, clock)
+        self.pulls = Pulls(self.ports, self.integrations, clock, node=self.node)
+        self.versions = Versions(database, self.integrations)
+        self.checks = Checks(database, self.integrations, clock, node=self.node)
+        self.triggers = Triggers(self.integrations, self.pulls, self.keys)
         self.imports = FileImports(database, self.integrations, self.publisher, clock, node=self.node)
         self.metrics = Metrics()
 
@@ -127,6 +138,8 @@ class Centre:
             self.integrations,
             self.deliveries,
             self.imports,
+            self.pulls,
+            self.checks,
             self.catalog,
         ]
 
@@ -148,6 +161,7 @@ def make_app(centre: Centre) -> web.Application:
     apis = (
         StationApi(centre),
         ForeignApi(centre),
+        TriggersApi(centre),
         CatalogApi(centre.catalog),
         AdminApi(centre),
         SystemApi(centre),

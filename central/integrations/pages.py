@@ -37,6 +37,10 @@ class CodesPort(Protocol):
         self, connection: AsyncConnection, wanted: Collection[LookUp]
     ) -> Mapping[LookUp, str]: ...
 
+    async def miss(self, wanted: Collection[LookUp]) -> None: ...
+
+    async def learn(self, system: str, kind: str, pairs: Collection[tuple[str, str]], by: str) -> None: ...
+
 
 @dataclass(slots=True)
 class Tally:
@@ -109,6 +113,8 @@ class Pages:
         self.tally = Tally()
         self.became: list[Became] = []
         """What the page's records become once they are published."""
+        self.missed: set[LookUp] = set()
+        """Codes that nobody knows."""
         self.ids: set[str] = set()
         """Of every record of the run."""
         self._makers: dict[tuple[str | None, str], str] = {}
@@ -192,6 +198,7 @@ class Pages:
         for row in rows:
             wanted.update(self._shaper.look_ups(row.record))
         codes = await self._codes.look_up(connection, wanted) if wanted else {}
+        self.missed |= wanted - codes.keys()
         placed: dict[str | None, list[_Row]] = {}
         for row in rows:
             try:

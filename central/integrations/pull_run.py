@@ -7,7 +7,7 @@ version of the definition that it began with, and stops when another one holds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,25 +16,44 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.connectors.base import Connector, ListAbout, Page, Read
 from central.db import pulls
 from central.db.database import Database
+from central.db.pulls import Became
 from central.integrations.definition import Pull, seconds_of
 from central.integrations.integration import Integration
+from central.integrations.mapping.lookups import LookUp
 from central.integrations.pages import CodesPort, Pages
 from central.integrations.progress import ListProgress
 from central.integrations.shaping import Shaper
 from central.integrations.taking import PublishPort, publish
-from shared.errors import BadInput
+from shared.errors import BadInput, CounterflowError
 
 PUBLISH_ROWS = 10_000
+LEARNED = {
+    "product": "item",
+    "product_group": "group",
+    "warehouse": "warehouse",
+    "customer": "party",
+    "seller": "seller",
+    "unit": "unit",
+    "currency": "currency",
+    "tax_rate": "tax",
+    "payment_type": "payment_type",
+    "financial_reason": "reason",
+}
+"""entity -> as what the cross-reference knows it: a row's key is our code, the record's id is theirs."""
 ROWS_MAX = 2_000_000
 """Of one run: its keys are held in memory."""
 
 
 class DocumentsPort(Protocol):
-    """The door for documents of other systems; returns how each was answered: new, updated, skipped."""
+    """The door for documents of other systems.
+
+    Takes (source's id, what the mapping made) and answers each, in order: accepted, updated, unchanged, skipped, or
+    why it was refused.
+    """
 
     async def __call__(
-        self, integration: Integration, pull: Pull, payload: dict[str, Any], source_id: str
-    ) -> str: ...
+        self, integration: Integration, pull: Pull, made: Sequence[tuple[str, dict[str, Any]]]
+    ) -> Sequence[str | CounterflowError]: ...
 
 
 class BudgetPort(Protocol):
@@ -155,6 +174,17 @@ class Run:
 
         if became or forget:
             await self.ports.database.run(remember)
+        await self._tell_codes(became)
+
+    async def _tell_codes(self, became: Sequence[Became]) -> None:
+        """The cross-reference learns how the other system calls what it has, and what it said that nobody knows."""
+        by = f"pull {self.one.name}/{self.pull.name}"
+        kind = LEARNED.get(self.pull.entity or "")
+        if kind is not None and became:
+            await self.ports.codes.learn(self.one.name, kind, [(row.key, row.id) for row in became], by)
+        missed, self.pages.missed = self.pages.missed, set()
+        if missed:
+            await self.ports.codes.miss(missed)
 
     async def _take_documents(self, page: Page) -> None:
         rows = []
@@ -168,23 +198,33 @@ class Run:
                     rows.append((tally.records, record))
             wanted = {look_up for _, record in rows for look_up in self.shaper.look_ups(record)}
             codes = await self.ports.codes.look_up(connection, wanted) if wanted else {}
-        for line, record in rows:
-            await self._take_document(line, record, codes)
+        self.pages.missed |= wanted - codes.keys()
+        await self._tell_codes([])
+        await self._hand_in(rows, codes)
         if page.cursor is not None and not self.is_full:
             await self._store(page.cursor)
 
-    async def _take_document(self, line: int, record: Mapping[str, Any], codes: Mapping[Any, str]) -> None:
-        self.progress.rows += 1
-        found = ""
-        try:
-            found = self.shaper.id_of(record)
-            payload = self.shaper.values(record, codes) or {}
-            outcome = await self.ports.documents(self.one, self.pull, payload, found)
-        except BadInput as error:
-            self.progress.reject(line, None, str(error), id=found)
-            return
-        self.progress.accepted += 1
-        self.document_counts[outcome] = self.document_counts.get(outcome, 0) + 1
+    async def _hand_in(
+        self, rows: Sequence[tuple[int, Mapping[str, Any]]], codes: Mapping[LookUp, str]
+    ) -> None:
+        made: list[tuple[str, dict[str, Any]]] = []
+        lines: list[int] = []
+        for line, record in rows:
+            self.progress.rows += 1
+            found = ""
+            try:
+                found = self.shaper.id_of(record)
+                made.append((found, self.shaper.values(record, codes) or {}))
+                lines.append(line)
+            except BadInput as error:
+                self.progress.reject(line, None, str(error), id=found)
+        answers = await self.ports.documents(self.one, self.pull, made) if made else []
+        for line, (found, _), answer in zip(lines, made, answers, strict=True):
+            if isinstance(answer, CounterflowError):
+                self.progress.reject(line, None, str(answer), id=found)
+            else:
+                self.progress.accepted += 1
+                self.document_counts[answer] = self.document_counts.get(answer, 0) + 1
 
     async def _store(self, cursor: str) -> None:
         async def work(connection: AsyncConnection) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.audit import Note, unnoted
 from central.connectors.base import TargetDenies
 from central.db import leases
 from central.db import pulls as rows
@@ -66,7 +67,9 @@ class Pulls:
 
     # ---- what others ask for ----
 
-    async def ask(self, name: str, pull: str | None = None, *, full: bool = False) -> Sequence[str]:
+    async def ask(
+        self, name: str, pull: str | None = None, *, full: bool = False, audited: Note = unnoted
+    ) -> Sequence[str]:
         """Have one pull of an integration run now, or all that are on; returns their names.
 
         Raises:
@@ -91,6 +94,7 @@ class Pulls:
             for each in wanted:
                 asked: dict[str, Any] = {"asked_ms": now_ms} | ({"asked_full": True} if full else {})
                 await rows.put_state(self._database, connection, one.integration_no, each, **asked)
+            await audited(connection, pulls=wanted)
 
         await self._database.run(work)
         self.wake.set()

@@ -97,6 +97,10 @@ class Integrations:
             self._connectors[integration.integration_no] = known
         return known[1]
 
+    def built(self, definition: Definition) -> Connector:
+        """A connector of its own, for a definition that does not hold (yet)."""
+        return build(self._kinds, definition, self._clock)
+
     def kind(self, definition: Definition) -> type[Connector]:
         """The class of its connector, for what it declares."""
         return kind_of(self._kinds, definition)
@@ -214,6 +218,10 @@ class Integrations:
     async def resume(self, name: str, *, audited: Note = unnoted) -> Integration:
         """End a pause at once."""
         return await self._change(await self.get(name), audited, paused_until_ms=0, problem=None)
+
+    async def set_trigger(self, name: str, trigger_hash: bytes, *, audited: Note = unnoted) -> Integration:
+        """Whoever shows the secret of this hash may start its pulls."""
+        return await self._change(await self.get(name), audited, trigger_hash=trigger_hash)
 
     async def pause(self, integration: Integration, until_ms: int, problem: str) -> None:
         """Rest until then, on every node, and say why."""

@@ -8,12 +8,14 @@ goes by the new one. A delivery belongs to its effect, so an effect that still h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.audit import Note, unnoted
+from central.connectors.base import Connector
 from central.db import integrations as table
 from central.db.database import Database
 from central.integrations.definition import Definition
@@ -52,6 +54,7 @@ class Versions:
         enabled: bool = True,
         abandon: bool = False,
         file_sha256: bytes | None = None,
+        audited: Note = unnoted,
     ) -> Outcome:
         """Make an integration, or switch the one of this name to what is said now.
 
@@ -68,7 +71,13 @@ class Versions:
         except NotFound:
             new = _with_secrets(definition, {})
             made = await self._integrations.define(
-                new, from_ms=from_ms, enabled=enabled, by=by, note=note, file_sha256=file_sha256
+                new,
+                from_ms=from_ms,
+                enabled=enabled,
+                by=by,
+                note=note,
+                file_sha256=file_sha256,
+                audited=audited,
             )
             return Outcome(made, "created")
         new = _with_secrets(definition, one.settings)
@@ -82,15 +91,18 @@ class Versions:
             await self._integrations.require_well(new)
         if not abandon:
             await self._leaves_nothing(one, new)
-        return Outcome(await self._switch(one, new, by, note, file_sha256), "changed", found)
+        return Outcome(await self._switch(one, new, by, note, file_sha256, audited), "changed", found)
 
-    async def back(self, name: str, version: int | None = None, *, by: str) -> Outcome:
+    async def back(
+        self, name: str, version: int | None = None, *, by: str, audited: Note = unnoted
+    ) -> Outcome:
         """Hold again what an earlier version said; the one before when None."""
         one = await self._integrations.get(name)
         wanted = one.version - 1 if version is None else version
         if wanted < 1:
             raise BadInput(f'integration "{name}" has one version only; there is no way back')
-        return await self.put(await self.definition(name, wanted), by=by, note=f"back to version {wanted}")
+        old = await self.definition(name, wanted)
+        return await self.put(old, by=by, note=f"back to version {wanted}", audited=audited)
 
     async def definition(self, name: str, version: int | None = None) -> Definition:
         """What a version said; the one that holds when None."""
@@ -131,6 +143,26 @@ class Versions:
         async with self._database.read() as connection:
             return await table.newest_file(connection, one.integration_no)
 
+    async def trial(self, name: str, definition: Definition | None) -> tuple[Integration, Connector]:
+        """An integration as it is, or as a definition that is not stated yet would make it, to look at only.
+
+        Raises:
+            BadInput: the definition cannot work.
+        """
+        try:
+            one = await self._integrations.get(name)
+        except NotFound:
+            if definition is None:
+                raise
+            one = Integration(0, name, 0, definition, False, 0, 0, None)
+        if definition is None:
+            return one, self._integrations.connector(one)
+        if definition.name != name:
+            raise BadInput(f'the definition is of "{definition.name}", not of "{name}"')
+        new = _with_secrets(definition, one.settings if one.version else {})
+        await self._integrations.examine(new)
+        return replace(one, definition=new), self._integrations.built(new)
+
     async def _leaves_nothing(self, one: Integration, new: Definition) -> None:
         async with self._database.read() as connection:
             left = await table.under_way(connection, one.integration_no)
@@ -143,7 +175,7 @@ class Versions:
             )
 
     async def _switch(
-        self, one: Integration, new: Definition, by: str, note: str, file_sha256: bytes | None
+        self, one: Integration, new: Definition, by: str, note: str, file_sha256: bytes | None, audited: Note
     ) -> Integration:
         text = new.model_dump_json(exclude_unset=True)
         version = one.version + 1
@@ -161,6 +193,7 @@ class Versions:
                 paused_until_ms=0,
                 problem=None,
             )
+            await audited(connection, version=version)
 
         try:
             await self._database.run(work)

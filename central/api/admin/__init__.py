@@ -6,6 +6,7 @@ from central.api.admin.access import AccessApi
 from central.api.admin.crossref import CrossrefApi
 from central.api.admin.deliveries import DeliveriesApi
 from central.api.admin.documents import DocumentsApi
+from central.api.admin.integrations import IntegrationsApi
 from central.api.admin.oversight import OversightApi
 from central.api.admin.registry import RegistryApi
 from central.api.admin.sources import SourcesApi
@@ -18,6 +19,7 @@ class AdminApi(
     StationsApi,
     DocumentsApi,
     StuckApi,
+    IntegrationsApi,
     DeliveriesApi,
     OversightApi,
     AccessApi,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -40,10 +40,12 @@ class Centre:
         self.publisher = Publisher(database)
         self.codes: dict[LookUp, str] = {}
         self.documents: dict[str, dict[str, Any]] = {}
+        self.missed: set[LookUp] = set()
+        self.learned: set[tuple[str, ...]] = set()
         self.calls = 0
 
     def ports(self) -> Ports:
-        return Ports(self.database, self.publisher, self, self.take_document, self.budget)
+        return Ports(self.database, self.publisher, self, self.take_documents, self.budget)
 
     def node(self, name: str = "a") -> Pulls:
         return Pulls(self.ports(), self.integrations, self.clock, node=name, rng=random.Random(1))
@@ -104,12 +106,18 @@ class Centre:
     async def look_up(self, connection: AsyncConnection, wanted: Collection[LookUp]) -> Mapping[LookUp, str]:
         return {one: self.codes[one] for one in wanted if one in self.codes}
 
-    async def take_document(
-        self, integration: Integration, pull: Pull, payload: dict[str, Any], source_id: str
-    ) -> str:
-        outcome = "updated" if source_id in self.documents else "new"
-        self.documents[source_id] = payload
-        return outcome
+    async def miss(self, wanted: Collection[LookUp]) -> None:
+        self.missed |= set(wanted)
+
+    async def learn(self, system: str, kind: str, pairs: Collection[tuple[str, str]], by: str) -> None:
+        self.learned |= {(system, kind, *pair) for pair in pairs}
+
+    async def take_documents(
+        self, integration: Integration, pull: Pull, made: Sequence[tuple[str, dict[str, Any]]]
+    ) -> Sequence[str]:
+        outcomes = ["updated" if source_id in self.documents else "accepted" for source_id, _ in made]
+        self.documents |= dict(made)
+        return outcomes
 
     async def budget(self, integration: Integration) -> None:
         self.calls += 1

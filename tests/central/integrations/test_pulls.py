@@ -163,6 +163,8 @@ async def test_local_codes_are_an_outlets(centre: Centre):
     await centre.until_idle()
     assert list(await centre.catalog()) == ["base 4711"]
     assert (await centre.report())["errors"][0]["id"] == "2"
+    assert centre.missed == {LookUp("item", "erp", "B", "S1")}
+    assert centre.learned == {("erp", "item", "4711", "1")}
 
 
 PRICE = {
@@ -287,7 +289,7 @@ async def test_documents_of_the_other_system_are_taken_by_their_door(centre: Cen
     await centre.connect(pull)
     await centre.until_idle()
     assert centre.documents == {"1": {"total_minor": 5}}
-    assert (await centre.report())["documents"] == {"new": 1}
+    assert (await centre.report())["documents"] == {"accepted": 1}
 
 
 async def test_every_page_is_counted_against_the_budget(centre: Centre):
