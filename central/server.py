@@ -32,6 +32,7 @@ from central.db.database import Database
 from central.db.owner import owned
 from central.deliveries.run import DeliveryRunner
 from central.intake.accept import JournalIntake
+from central.intake.answers import OldAnswers
 from central.intake.apply import Applier
 from central.intake.foreign import ForeignDocuments
 from central.intake.held import HeldDocuments
@@ -92,6 +93,7 @@ class Centre:
         self.intake = JournalIntake(database, numbers, self.applier.hand_over)
         self.foreign = ForeignDocuments(database, numbers, centre_id, self.applier.hand_over)
         self.sources = Sources(database)
+        self.old_answers = OldAnswers(database, clock)
         self.safety = SafeByAge(database, clock, config.safe_after_days)
         self.deliveries = DeliveryRunner(
             database, self.integrations, clock, node=self.node, wake=self.applier.applied
@@ -135,6 +137,7 @@ class Centre:
         return [
             self.applier,
             self.safety,
+            self.old_answers,
             self.integrations,
             self.deliveries,
             self.imports,

@@ -149,7 +149,7 @@ def _tag(path: str) -> str:
     return (
         parts[2]
         if parts[1] == "admin" and len(parts) > 2
-        else "feed"
-        if parts[1] == "feed"
+        else parts[1]
+        if parts[1] in ("feed", "documents")
         else "stations' line"
     )

@@ -94,6 +94,8 @@ def show_document(
             ("waits for", row["waits_for"]),
             ("corrects", ", ".join(header.get("refs", []))),
             ("total", _total(row)),
+            *((name.replace("_", " "), value) for name, value in (row["paper"] or {}).items()),
+            ("based on", ", ".join(link["doc_id"] or link["number"] for link in row["based_on"])),
             ("repaired by", row["repaired_by"]),
             ("reference", ", ".join(place["reference"] for place in row["positions"])),
         )
@@ -113,6 +115,21 @@ def show_document(
                     money(line["amount_minor"], currency),
                 )
                 for line in row["lines"]
+            ],
+        )
+    if row["units"]:
+        typer.echo()
+        output.table(
+            ("line", "what", "code", "quantity", "expires"),
+            [
+                (
+                    unit["line"],
+                    unit["what"],
+                    unit["code"],
+                    _quantity(unit["quantity_micro"]) if "quantity_micro" in unit else None,
+                    unit.get("expires"),
+                )
+                for unit in row["units"]
             ],
         )
     if row["payments"]:

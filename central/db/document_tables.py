@@ -91,7 +91,8 @@ requests = Table(
     PrimaryKeyConstraint("station_no", "key"),
     **WITHOUT_ROWID,
 )
-"""Answers that were given, so that a repeated request gets the same one, byte for byte."""
+"""Answers that were given, so that a repeated request gets the same one, byte for byte; old ones are forgotten."""
+Index("requests_by_age", requests.c.at_ms)
 
 document_keys = Table(
     "document_keys",

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
+from central.db.document_tables import paper_links, paper_units, papers
 from central.db.tables import (
     batches,
     bodies,
@@ -186,6 +187,21 @@ async def rows_of(
         statement = select(table).where(table.c.station_no == station_no, table.c.doc_no == doc_no)
         found.append((await connection.execute(statement.order_by(table.c.n))).all())
     return found[0], found[1]
+
+
+async def paper_of(
+    connection: AsyncConnection, station_no: int, doc_no: int
+) -> tuple[AnyRow | None, Sequence[AnyRow], Sequence[AnyRow]]:
+    """What only an order, stock or money document has: its row, what it is based on, single goods of its lines."""
+    found = []
+    for table, order in (
+        (papers, ()),
+        (paper_links, (paper_links.c.n,)),
+        (paper_units, (paper_units.c.line, paper_units.c.what, paper_units.c.n)),
+    ):
+        statement = select(table).where(table.c.station_no == station_no, table.c.doc_no == doc_no)
+        found.append((await connection.execute(statement.order_by(*order))).all())
+    return next(iter(found[0]), None), found[1], found[2]
 
 
 async def deliveries_of(connection: AsyncConnection, doc_no: int) -> Sequence[AnyRow]:

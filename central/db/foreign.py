@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
@@ -89,6 +89,11 @@ async def answered(connection: AsyncConnection, station_no: int, key: str) -> An
 
 async def add_answer(connection: AsyncConnection, values: dict[str, Any]) -> None:
     await connection.execute(requests.insert().values(**values))
+
+
+async def forget_answers(connection: AsyncConnection, before_ms: int) -> int:
+    """Delete answers that were given before; returns how many."""
+    return (await connection.execute(delete(requests).where(requests.c.at_ms < before_ms))).rowcount
 
 
 async def known_key(connection: AsyncConnection, source: str, kind: str, key_hash: bytes) -> AnyRow | None:

@@ -90,6 +90,7 @@ class DocumentsApi(Part):
             row = await rows.one_document(connection, doc_nos[0])
             positions = await rows.positions_of(connection, row.station_no, row.doc_no)
             lines, payments = await rows.rows_of(connection, row.station_no, row.doc_no)
+            paper, links, units = await rows.paper_of(connection, row.station_no, row.doc_no)
             deliveries = await rows.deliveries_of(connection, row.doc_no)
         detail = DocumentDetail(
             **_document(row),
@@ -107,6 +108,9 @@ class DocumentsApi(Part):
             ],
             lines=[_row(line) for line in lines],
             payments=[_row(payment) for payment in payments],
+            paper=_row(paper) if paper is not None else None,
+            based_on=[{**_row(link), "doc_id": as_uuid(link.doc_id)} for link in links],
+            units=[_row(unit) for unit in units],
             deliveries=[
                 DeliveryOfDocument(
                     integration=delivery.integration,

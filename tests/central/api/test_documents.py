@@ -72,6 +72,7 @@ async def test_an_order_is_taken_and_its_state_told(database_url: str, tmp_path:
         assert [each["state"] for each in state["deliveries"]] == ["ready"]
         shown = await hq.client.get(f"/v1/admin/documents/{taken['doc_id']}")
         assert (shown["station"], shown["state"], shown["header"]["source_id"]) == ("WEB@S1", "applied", "17")
+        assert (shown["paper"]["status"], shown["paper"]["warehouse"]) == ("new", "W1")
         listed = await hq.client.get("/v1/admin/documents", station="WEB@S1")
         assert [row["number"] for row in listed["items"]] == ["17"]
 

@@ -226,3 +226,21 @@ async def test_a_desk_is_no_station(database_url: str, tmp_path: Path) -> None:
             assert await registry.station_by_code(connection, "WEB@S1") is None
         async with centre.database.write() as connection:
             assert await stores.poke(connection) == 0
+
+
+async def test_old_answers_are_forgotten_and_nothing_is_doubled(database_url: str, tmp_path: Path) -> None:
+    """A request that is repeated after months is a duplicate; without a check it is the document that it was."""
+    async with opened(database_url, tmp_path) as centre:
+        first = await centre.foreign.take(request(key="a"))
+        other = await centre.foreign.take(request(key="b", duplicate="off"))
+        assert await centre.old_answers.look() == 0
+        async with centre.database.write() as connection:
+            await connection.execute(text("UPDATE requests SET at_ms = at_ms - 36 * 86400000"))
+        assert await centre.old_answers.look() == 2
+        with pytest.raises(Conflict) as caught:
+            await centre.foreign.take(request(key="a"))
+        assert caught.value.extra["doc_id"] == first.taken.doc_id
+        again = await centre.foreign.take(request(key="b", duplicate="off"))
+        assert (again.status, again.taken.outcome) == (200, "unchanged")
+        assert again.taken.doc_id == other.taken.doc_id
+        assert await count(centre, "bodies") == 2

@@ -64,6 +64,11 @@ class DocumentDetail(DocumentRow):
     positions: list[Position]
     lines: list[dict[str, Any]]
     payments: list[dict[str, Any]]
+    paper: dict[str, Any] | None = Field(
+        description="status, party, warehouses of an order, stock or money document"
+    )
+    based_on: list[dict[str, Any]]
+    units: list[dict[str, Any]] = Field(description="lots, serial numbers and marks of the lines")
     deliveries: list[DeliveryOfDocument]
 
 

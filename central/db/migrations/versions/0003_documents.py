@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("station_no", "key"),
         sqlite_with_rowid=False,
     )
+    op.create_index("requests_by_age", "requests", ["at_ms"], unique=False)
     op.create_table(
         "document_keys",
         sa.Column("source", sa.Text(), nullable=False),
