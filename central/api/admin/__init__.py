@@ -8,6 +8,7 @@ from central.api.admin.deliveries import DeliveriesApi
 from central.api.admin.documents import DocumentsApi
 from central.api.admin.integrations import IntegrationsApi
 from central.api.admin.oversight import OversightApi
+from central.api.admin.parties import PartiesApi
 from central.api.admin.registry import RegistryApi
 from central.api.admin.sources import SourcesApi
 from central.api.admin.stations import StationsApi
@@ -25,5 +26,6 @@ class AdminApi(
     AccessApi,
     CrossrefApi,
     SourcesApi,
+    PartiesApi,
 ):
     """All of `/v1/admin`, one part per chapter."""

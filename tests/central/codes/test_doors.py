@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,10 @@ from typer.testing import CliRunner
 from central.cli import app
 from central.cli.client import Refused
 from central.codes import miss
+from central.codes.desk import Fields, PartyDesk
+from central.codes.once import Once
+from central.codes.parties import Party
+from central.connectors.base import Written
 from central.integrations.mapping.lookups import LookUp
 from tests.support.hq import HQ, open_hq
 
@@ -77,3 +82,41 @@ async def test_lists_are_paged_and_only_admins_change_codes(hq: HQ) -> None:
     assert len((await reader.get("/v1/admin/crossref", theirs="X1"))["items"]) == 1
     with pytest.raises(Refused, match="needs admin"):
         await reader.post("/v1/admin/crossref", body)
+
+
+class Directory:
+    """A system in which two records bear one tax id, and that can be written."""
+
+    name = "erp"
+    timeout_s = 5.0
+
+    async def find(
+        self, target: str, field_name: str, values: Collection[str]
+    ) -> Mapping[str, Sequence[str]]:
+        return {value: ["1", "2"] for value in values if field_name == "inn"}
+
+    async def create(self, target: str, record: Mapping[str, Any]) -> Written:
+        return Written("3")
+
+
+async def test_an_unclear_party_is_decided(hq: HQ) -> None:
+    """The list tells why; one decision takes a party off it, and the trail has it."""
+    database = hq.centre.database
+    for code in ("C1", "C2"):
+        party = Party(code, "7707083893", "", "RU", "Romashka")
+        await PartyDesk(database).resolve(Directory(), Fields("party", "inn"), party, {})
+    await Once(database).id_of(Directory(), "industry", "name", "retail")
+    code, said = await typed(hq, "parties", "unclear")
+    assert (code, "2 records bear 7707083893" in said, "decide: parties decide" in said) == (0, True, True)
+    assert (await typed(hq, "parties", "decide", "erp", "C1"))[0] == 1
+    code, said = await typed(hq, "parties", "decide", "erp", "C1", "--use", "2")
+    assert (code, said) == (0, "done: party C1 in erp: use 2\n")
+    assert (await typed(hq, "parties", "decide", "erp", "C2", "--ignore"))[0] == 0
+    assert "none" in (await typed(hq, "parties", "unclear"))[1]
+    assert "use" in (await typed(hq, "parties", "unclear", "--all"))[1]
+    code, said = await typed(hq, "parties", "references")
+    assert said.split()[-5:] == ["erp", "industry", "retail", "3", "yes"]
+    (one,) = (await hq.client.get("/v1/admin/crossref", kind="party"))["items"]
+    assert (one["ours"], one["theirs"], one["main"]) == ("C1", "2", True)
+    acts = (await hq.client.get("/v1/admin/audit", what="parties"))["items"]
+    assert {act["detail"]["decision"] for act in acts} == {"use", "ignore"}

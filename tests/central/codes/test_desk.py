@@ -1,0 +1,174 @@
+"""Parties and reference values in another system: found, made once, or decided by HQ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from central.codes import look_up
+from central.codes.desk import Fields, Ignored, PartyDesk
+from central.codes.once import Once
+from central.codes.parties import Party, Unclear, Use
+from central.connectors.base import NoAnswer, TargetAway, TargetDenies, Written
+from central.db.database import Database
+from central.integrations.mapping.lookups import LookUp
+from shared.errors import BadInput, NotFound
+
+FIELDS = Fields("party", "inn", "kpp", "origin")
+INN, A, B = "7707083893", "770101001", "770201001"
+
+
+class System:
+    """A small directory. `failure` is raised by the next `create`: after it took effect if *lost*."""
+
+    name = "erp"
+    timeout_s = 5.0
+
+    def __init__(self) -> None:
+        self.records: dict[str, Mapping[str, Any]] = {}
+        self.failure: Exception | None = None
+        self.searches = 0
+
+    async def find(
+        self, target: str, field_name: str, values: Collection[str]
+    ) -> Mapping[str, Sequence[str]]:
+        self.searches += 1
+        await asyncio.sleep(0)
+        return {
+            value: [id_ for id_, one in self.records.items() if one.get(field_name) == value]
+            for value in values
+        }
+
+    async def create(self, target: str, record: Mapping[str, Any]) -> Written:
+        failure, self.failure = self.failure, None
+        if failure is not None and not isinstance(failure, NoAnswer):
+            raise failure
+        await asyncio.sleep(0)
+        made = str(len(self.records) + 1)
+        self.records[made] = record
+        if failure is not None:
+            raise failure
+        return Written(made)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await database.create()
+    yield database
+    await database.close()
+
+
+async def time_passes(database: Database) -> None:
+    """All claims are over."""
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE reference_values SET until_ms = 0"))
+
+
+async def test_a_value_that_a_system_lacks_is_made_once(database: Database) -> None:
+    """However many ask at once; those that come in between are told to ask again."""
+    system, once = System(), Once(database)
+    got = await asyncio.gather(
+        *(once.id_of(system, "industry", "name", "retail") for _ in range(8)), return_exceptions=True
+    )
+    assert {one for one in got if isinstance(one, str)} == {"1"}
+    assert all(isinstance(one, str | TargetAway) for one in got)
+    assert await Once(database).id_of(system, "industry", "name", "retail") == "1"
+    assert list(system.records.values()) == [{"name": "retail"}]
+
+
+async def test_a_value_that_is_there_is_not_made(database: Database) -> None:
+    """One is used, of two none is."""
+    system, once = System(), Once(database)
+    system.records = {"7": {"name": "EUR"}, "8": {"name": "USD"}, "9": {"name": "USD"}}
+    assert await once.id_of(system, "currency", "name", "EUR") == "7"
+    for _ in range(2):
+        with pytest.raises(BadInput, match="2 records of currency in erp"):
+            await once.id_of(system, "currency", "name", "USD")
+    assert len(system.records) == 3
+
+
+async def test_a_lost_answer_makes_no_second_one(database: Database) -> None:
+    """Nobody tries before the claim is over, and then it is found; a refusal lets others try at once."""
+    system, once = System(), Once(database)
+    system.failure = NoAnswer("the line broke")
+    with pytest.raises(NoAnswer):
+        await once.id_of(system, "industry", "name", "retail")
+    with pytest.raises(TargetAway):
+        await once.id_of(system, "industry", "name", "retail")
+    await time_passes(database)
+    assert await once.id_of(system, "industry", "name", "retail") == "1"
+    system.failure = TargetDenies("no rights")
+    with pytest.raises(TargetDenies):
+        await once.id_of(system, "industry", "name", "food")
+    assert await once.id_of(system, "industry", "name", "food") == "2"
+    assert len(system.records) == 2
+
+
+async def resolve(database: Database, system: System, party: Party) -> Use | Unclear | Ignored:
+    record = {"inn": party.tax_id, "kpp": party.branch, "origin": party.code, "name": party.name}
+    return await PartyDesk(database).resolve(system, FIELDS, party, record)
+
+
+async def test_a_party_is_found_or_made_and_known_from_then_on(database: Database) -> None:
+    """By tax id and branch; another branch of the same company is another record; the system is asked once."""
+    system = System()
+    system.records = {"1": {"inn": INN, "kpp": A}}
+    assert await resolve(database, system, Party("C1", "7707 083893", A, "RU")) == Use("1")
+    system.records["2"] = {"inn": INN, "kpp": B}
+    assert await resolve(database, system, Party("C2", INN, B, "RU")) == Use("2")
+    assert await resolve(database, system, Party("C4", "500100732259", "", "RU")) == Use("3")
+    searches = system.searches
+    assert await resolve(database, system, Party("C4", "500100732259", "", "RU")) == Use("3")
+    assert system.searches == searches
+    async with database.read() as connection:
+        assert await look_up(connection, [LookUp("party", "erp", "C1")]) == {
+            LookUp("party", "erp", "C1"): "1"
+        }
+
+
+async def test_what_hq_decides_is_remembered(database: Database) -> None:
+    """Use this one, create, ignore: each holds for all that comes later, and nothing is made before."""
+    system, desk = System(), PartyDesk(database)
+    system.records = {"1": {"inn": INN}, "2": {"inn": INN}}
+    parties = [Party(code, INN, "", "RU", "Romashka") for code in ("C1", "C2", "C3")]
+    for _ in range(2):
+        for party in parties:
+            answer = await resolve(database, system, party)
+            assert isinstance(answer, Unclear)
+            assert answer.candidates == ("1", "2")
+    assert len(system.records) == 2
+    await desk.decide("erp", "C1", "use", "2", who="boss")
+    await desk.decide("erp", "C2", "create", None, who="boss")
+    await desk.decide("erp", "C3", "ignore", None, who="boss")
+    for _ in range(2):
+        assert [await resolve(database, system, party) for party in parties] == [
+            Use("2"),
+            Use("3"),
+            Ignored(),
+        ]
+    assert len(system.records) == 3
+    with pytest.raises(NotFound, match="is unclear in erp"):
+        await desk.decide("erp", "C9", "ignore", None, who="boss")
+    with pytest.raises(BadInput, match="needs the id"):
+        await desk.decide("erp", "C1", "use", None, who="boss")
+
+
+async def test_a_party_that_hq_has_made_is_made_once_though_the_answer_is_lost(database: Database) -> None:
+    """Also where the system keeps no code of ours: what it had before the decision is told from what came since."""
+    system, desk = System(), PartyDesk(database)
+    fields = Fields("party", "inn")
+    system.records = {"1": {"inn": INN}, "2": {"inn": INN}}
+    party = Party("C1", INN, "", "RU")
+    assert isinstance(await desk.resolve(system, fields, party, {"inn": INN}), Unclear)
+    await desk.decide("erp", "C1", "create", None, who="boss")
+    system.failure = NoAnswer("the line broke")
+    with pytest.raises(NoAnswer):
+        await desk.resolve(system, fields, party, {"inn": INN})
+    await time_passes(database)
+    assert await desk.resolve(system, fields, party, {"inn": INN}) == Use("3")
+    assert len(system.records) == 3
