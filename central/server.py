@@ -30,6 +30,7 @@ from central.config import Config
 from central.db import registry, schema
 from central.db.database import Database
 from central.db.owner import owned
+from central.deliveries.desk import Desk
 from central.deliveries.run import DeliveryRunner
 from central.intake.accept import JournalIntake
 from central.intake.answers import OldAnswers
@@ -98,6 +99,7 @@ class Centre:
         self.deliveries = DeliveryRunner(
             database, self.integrations, clock, node=self.node, wake=self.applier.applied
         )
+        self.desk = Desk(database, self.integrations)
         # the catalog: in, published, down
         self.catalog = CatalogRoom(database, clock, config.data_dir, self.node)
         self.publisher = self.catalog.publisher

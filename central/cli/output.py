@@ -17,7 +17,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import orjson
 import typer
 
-from shared.canonical import parse_object
+from shared.canonical import parse, parse_object
 from shared.clock import from_rfc3339
 from shared.errors import BadInput, CounterflowError
 from shared.money import exponent_of
@@ -174,3 +174,14 @@ def _cut(text: str, limit: int) -> str:
             break
         kept += char
     return kept + "…"
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """PATH=VALUE of a correction."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise BadInput(f'--set "{text}" has no path', hint="write it like --set customer=C-17")
+    try:
+        return path, parse(value)
+    except BadInput:
+        return path, value  # a bare word is text

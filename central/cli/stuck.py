@@ -9,8 +9,7 @@ import typer
 
 from central.cli import output
 from central.cli.client import ask
-from central.cli.output import Json, Limit, Station, done, say, short_time, told
-from shared.canonical import parse
+from central.cli.output import Json, Limit, Station, assignment, done, say, short_time, told
 from shared.errors import BadInput
 
 waiting = typer.Typer(no_args_is_help=True, help="Documents that wait for another one.")
@@ -127,7 +126,7 @@ def repair(
         )
     body: dict[str, Any] = {"reason": reason, "doc_ids": doc_id or None}
     if values:
-        body["set"] = dict(_assignment(text) for text in values)
+        body["set"] = dict(assignment(text) for text in values)
     if payload is not None:
         body["payload"] = output.object_in(payload)
     answer = ask(context.obj, lambda client: client.post("/v1/admin/parked/repair", body))
@@ -136,13 +135,3 @@ def repair(
     done(f"{answer['tried']} tried again: {answer['applied']} applied, {answer['still_parked']} still parked")
     if answer["still_parked"]:
         say("  `parked list` shows what is wrong with them now")
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise BadInput(f'--set "{text}" has no path', hint="write it like --set customer=C-17")
-    try:
-        return path, parse(value)
-    except BadInput:
-        return path, value  # a bare word is text

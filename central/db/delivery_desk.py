@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.database import AnyRow
-from central.db.tables import batches, deliveries
+from central.db.attempts import begin
+from central.db.database import AnyRow, Database
+from central.db.deliveries import by_effect, remember_batch
+from central.db.delivery_tables import delivery_records
+from central.db.tables import batches, bodies, deliveries, stations
 
 
 async def status(connection: AsyncConnection) -> dict[int, dict[str, int]]:
@@ -34,22 +38,123 @@ async def list_batches(
     return (await connection.execute(statement.order_by(batches.c.batch_no.desc()).limit(limit))).all()
 
 
-async def retry_parked(connection: AsyncConnection, integration_no: int, reason: str | None) -> int:
-    """Make parked deliveries (of one reason, if given) ready again; returns how many."""
-    which = and_(batches.c.integration_no == integration_no, batches.c.state == "parked")
-    if reason is not None:
-        which = and_(which, batches.c.error == reason)
-    result = await connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.integration_no == integration_no,
-            deliveries.c.state == "parked",
-            deliveries.c.batch_no.in_(select(batches.c.batch_no).where(which)),
+# ---- what is parked ----
+
+
+async def parked_groups(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """`integration_no, reason, deliveries, stations, since_ms, example` (a doc_id), the largest group first."""
+    count = func.count().label("deliveries")
+    return (
+        await connection.execute(
+            select(
+                batches.c.integration_no,
+                batches.c.error.label("reason"),
+                count,
+                func.count(bodies.c.station_no.distinct()).label("stations"),
+                func.min(batches.c.created_ms).label("since_ms"),
+                func.min(deliveries.c.doc_no).label("example"),
+            )
+            .join(deliveries, deliveries.c.batch_no == batches.c.batch_no)
+            .join(bodies, bodies.c.doc_no == deliveries.c.doc_no)
+            .where(batches.c.state == "parked", deliveries.c.state == "parked")
+            .group_by(batches.c.integration_no, batches.c.error)
+            .order_by(count.desc())
         )
-        .values(state="ready", batch_no=None)
+    ).all()
+
+
+class Chosen(NamedTuple):
+    """Parked deliveries: all of a reason, or those of some documents, or both; nothing given: all."""
+
+    integration_no: int
+    reason: str | None = None
+    doc_nos: Sequence[int] | None = None
+
+    def condition(self) -> ColumnElement[bool]:
+        column = deliveries.c
+        parts = [column.integration_no == self.integration_no, column.state == "parked"]
+        if self.doc_nos is not None:
+            parts.append(column.doc_no.in_(self.doc_nos))
+        of_batch = select(batches.c.batch_no).where(
+            batches.c.integration_no == self.integration_no, batches.c.state == "parked"
+        )
+        if self.reason is not None:
+            of_batch = of_batch.where(batches.c.error == self.reason)
+        return and_(*parts, column.batch_no.in_(of_batch))
+
+
+async def parked_rows(
+    connection: AsyncConnection, chosen: Chosen, after: tuple[int, str], limit: int
+) -> Sequence[AnyRow]:
+    """`doc_no, effect, batch_no, batch_id, reason, header, record, since_ms` behind *after*, in order."""
+    doc_no, effect = after
+    column = deliveries.c
+    same = and_(
+        delivery_records.c.integration_no == column.integration_no,
+        delivery_records.c.doc_no == column.doc_no,
+        delivery_records.c.effect == column.effect,
     )
-    await connection.execute(update(batches).where(which).values(state="done"))
-    return result.rowcount
+    return (
+        await connection.execute(
+            select(
+                column.doc_no,
+                column.effect,
+                column.batch_no,
+                batches.c.batch_id,
+                batches.c.error.label("reason"),
+                batches.c.created_ms.label("since_ms"),
+                bodies.c.header,
+                stations.c.code.label("station"),
+                delivery_records.c.record,
+            )
+            .join(batches, batches.c.batch_no == column.batch_no)
+            .join(bodies, bodies.c.doc_no == column.doc_no)
+            .join(stations, stations.c.station_no == bodies.c.station_no)
+            .outerjoin(delivery_records, same)
+            .where(
+                chosen.condition(),
+                column.doc_no >= doc_no,
+                or_(column.doc_no > doc_no, column.effect > effect),
+            )
+            .order_by(column.doc_no, column.effect)
+            .limit(limit)
+        )
+    ).all()
+
+
+async def send_again(
+    database: Database,
+    connection: AsyncConnection,
+    integration_no: int,
+    which: Sequence[AnyRow],
+    told: str,
+    now_ms: int,
+) -> None:
+    """Make parked deliveries ready; what was tried stays in their history, with *told* as its newest line."""
+    emptied = {row.batch_no for row in which}
+    for condition in by_effect(database, [(row.doc_no, row.effect) for row in which]):
+        own = and_(deliveries.c.integration_no == integration_no, deliveries.c.state == "parked", condition)
+        await remember_batch(connection, own)
+        await connection.execute(update(deliveries).where(own).values(state="ready", batch_no=None))
+    for batch_no in sorted(emptied):
+        line = {
+            "integration_no": integration_no,
+            "batch_no": batch_no,
+            "at_ms": now_ms,
+            "took_ms": 0,
+            "sent": False,
+            "outcome": "again",
+            "done": 0,
+            "error": told,
+            "exchanges": "[]",
+        }
+        await begin(connection, line)
+    left = exists().where(deliveries.c.batch_no == batches.c.batch_no)
+    await connection.execute(
+        update(batches)
+        .where(batches.c.integration_no == integration_no, batches.c.state == "parked", ~left)
+        .values(state="done", done_ms=now_ms)
+    )
 
 
 async def confirm_unknown(connection: AsyncConnection, batch_id: str, *, arrived: bool) -> int:

@@ -54,7 +54,7 @@ async def put(
 async def forget(
     database: Database, connection: AsyncConnection, integration_no: int, which: Collection[Member]
 ) -> None:
-    """Drop the records of deliveries that are done."""
+    """Drop the records of deliveries: they are done, or shall be mapped anew."""
     column = delivery_records.c
     for effect, numbers in _by_effect(which).items():
         await connection.execute(
@@ -62,21 +62,6 @@ async def forget(
                 column.integration_no == integration_no, column.effect == effect, column.doc_no.in_(numbers)
             )
         )
-
-
-async def forget_made(connection: AsyncConnection, integration_no: int, batch_nos: Any) -> None:
-    """Drop what the mapping made (nothing that a person wrote) for the parked deliveries of some batches."""
-    column = delivery_records.c
-    parked = exists().where(
-        deliveries.c.integration_no == column.integration_no,
-        deliveries.c.doc_no == column.doc_no,
-        deliveries.c.effect == column.effect,
-        deliveries.c.state == "parked",
-        deliveries.c.batch_no.in_(batch_nos),
-    )
-    await connection.execute(
-        delete(delivery_records).where(column.integration_no == integration_no, column.by.is_(None), parked)
-    )
 
 
 def _by_effect(which: Collection[Member]) -> dict[str, list[int]]:

@@ -21,6 +21,7 @@ from central.db.database import AnyRow, Database
 from central.deliveries.plan import Failure
 from central.deliveries.ways import Way, compile_ways, reason_of, written_down
 from central.integrations.integration import Integration
+from central.integrations.mapping.documents import document_of
 from central.integrations.mapping.errors import MappingErrors
 from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
@@ -156,7 +157,11 @@ class Records:
             if member not in asked:
                 continue
             try:
-                made.records[member] = written_down(ways[row.effect].records(document, codes))
+                records = ways[row.effect].records(document, codes)
+                if records:
+                    made.records[member] = written_down(records)
+                else:
+                    made.skipped.append(member)
             except MappingErrors as error:
                 unknown = asked[member] - codes.keys()
                 if unknown:
@@ -177,7 +182,7 @@ class Records:
             if not isinstance(payload, dict):
                 raise BadInput(f"the payload of {header['doc_id']} is not an object")
             store = header.get("store") or row.store
-            documents.append({**header, "station": row.station, "store": store, "payload": payload})
+            documents.append(document_of(header, payload, station=row.station, store=store))
             wanted |= {_bytes_of(each) for each in (header["doc_id"], *header.get("refs", ()))}
         names = await kept.written_names(connection, one.integration_no, wanted)
         for document in documents:

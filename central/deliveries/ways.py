@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -18,14 +18,11 @@ from central.connectors.base import Connector
 from central.integrations.definition import Definition, Deliver
 from central.integrations.mapping.compile import compile_fields
 from central.integrations.mapping.conditions import Condition
-from central.integrations.mapping.errors import FieldError, MappingErrors
+from central.integrations.mapping.errors import FieldError
+from central.integrations.mapping.grouping import Split
 from central.integrations.mapping.lookups import LookUp
 from central.integrations.mapping.make import Mapping_
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.paths import compile_path
-from central.integrations.mapping.work import Make, Work
 
-PARTS_MAX = 1_000
 _POSITION = re.compile(r"\[\d+\]")
 
 
@@ -36,7 +33,7 @@ class Way:
     deliver: Deliver
     condition: Condition | None
     mapping: Mapping_ | None
-    split: Make | None
+    split: Split | None
 
     def has_effect(self, document: Mapping[str, Any]) -> bool:
         """Whether this document is for the other system at all.
@@ -55,7 +52,7 @@ class Way:
         return {asked for part in self._parts(document) for asked in self.mapping.look_ups(part)}
 
     def records(self, document: Mapping[str, Any], codes: Mapping[LookUp, str]) -> list[dict[str, Any]]:
-        """What is sent of the document.
+        """What is sent of the document; none where it is split and has no part.
 
         Raises:
             MappingErrors: with every field that could not be made.
@@ -63,14 +60,8 @@ class Way:
         assert self.mapping is not None
         return [self.mapping.apply(part, codes) for part in self._parts(document)]
 
-    def _parts(self, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        if self.split is None:
-            return [document]
-        found = self.split(document, Work(document, {}))
-        if not isinstance(found, list) or len(found) > PARTS_MAX:
-            what = f"a list of at most {PARTS_MAX:,} elements is wanted"
-            raise MappingErrors([FieldError("split", what, found)])
-        return [{**document, "part": part, "part_number": n} for n, part in enumerate(found, 1)]
+    def _parts(self, document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        return [document] if self.split is None else self.split.parts(document)
 
 
 def compile_ways(definition: Definition, kind: type[Connector]) -> dict[str, Way]:
@@ -91,12 +82,11 @@ def compile_ways(definition: Definition, kind: type[Connector]) -> dict[str, Way
                 target=declared.fields if declared else None,
                 system=definition.name,
             )
-        anything = Names(None)
         ways[deliver.name] = Way(
             deliver,
             Condition(deliver.filter) if deliver.filter else None,
             mapping,
-            compile_path(deliver.split, anything, anything) if deliver.split else None,
+            Split(deliver.split) if deliver.split else None,
         )
     return ways
 

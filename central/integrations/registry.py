@@ -56,7 +56,7 @@ class Integrations:
         if {one.integration_no: one for one in loaded} != self._all:
             self._all = {one.integration_no: one for one in loaded}
             self._targets.clear()
-            self._tell()
+            self.changed()
 
     async def run(self) -> None:
         """See what other nodes change."""
@@ -248,15 +248,6 @@ class Integrations:
             )
         return [row._asdict() for row in found]
 
-    async def retry_parked(self, name: str, reason: str | None = None, *, audited: Note = unnoted) -> int:
-        """Send parked deliveries (of one reason, if given) again; returns how many."""
-        one = await self.get(name)
-        async with self._database.write() as connection:
-            count = await delivery_desk.retry_parked(connection, one.integration_no, reason)
-            await audited(connection, deliveries=count)
-        self._tell()
-        return count
-
     async def confirm_unknown(self, batch_id: str, *, arrived: bool, audited: Note = unnoted) -> int:
         """Say whether a batch that nobody can ask about has arrived; returns the number of its deliveries."""
         async with self._database.write() as connection:
@@ -264,10 +255,11 @@ class Integrations:
             if not count:
                 raise NotFound(f'no batch "{batch_id}" waits for an answer')
             await audited(connection, deliveries=count)
-        self._tell()
+        self.changed()
         return count
 
-    def _tell(self) -> None:
+    def changed(self) -> None:
+        """Tell who listens: something may be sent, or must not be any more."""
         for listener in self.listeners:
             listener()
 

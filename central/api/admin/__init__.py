@@ -5,6 +5,7 @@ from __future__ import annotations
 from central.api.admin.access import AccessApi
 from central.api.admin.crossref import CrossrefApi
 from central.api.admin.deliveries import DeliveriesApi
+from central.api.admin.desk import DeskApi
 from central.api.admin.documents import DocumentsApi
 from central.api.admin.integrations import IntegrationsApi
 from central.api.admin.oversight import OversightApi
@@ -22,6 +23,7 @@ class AdminApi(
     StuckApi,
     IntegrationsApi,
     DeliveriesApi,
+    DeskApi,
     OversightApi,
     AccessApi,
     CrossrefApi,

@@ -15,7 +15,6 @@ from central.api.admin.shapes.deliveries import (
     IntegrationRow,
     Integrations,
     NewIntegration,
-    RetryDeliveries,
 )
 from central.api.http import Auth, endpoint, read_model, reply
 from central.integrations.integration import Integration
@@ -130,21 +129,6 @@ class DeliveriesApi(Part):
             for row in found
         ]
         return reply(request, Batches(items=items))
-
-    @endpoint(
-        "POST",
-        "/v1/admin/integrations/{name}/retry",
-        auth=Auth.ADMIN,
-        summary="Send parked deliveries again, all or those of one reason",
-        request=RetryDeliveries,
-        reply=DeliveriesMoved,
-    )
-    async def retry_deliveries(self, request: web.Request) -> web.StreamResponse:
-        body = await read_model(request, RetryDeliveries)
-        name = request.match_info["name"]
-        note = self.note(request, "deliveries.retry", {"name": name, "reason": body.reason})
-        count = await self.centre.integrations.retry_parked(name, body.reason, audited=note)
-        return reply(request, DeliveriesMoved(deliveries=count))
 
     @endpoint(
         "POST",

@@ -206,7 +206,7 @@ async def test_what_needs_another_effect_goes_after_its_write_back(mapped: Mappe
 async def test_a_document_is_split_into_records_with_keys_of_their_own(mapped: Mapped):
     """One refund in two tenders: two records; one is refused, the other stays done, and is not sent again."""
     await mapped.connect(
-        {**ORDER, "split": "payload.payments", "fields": {"type": "{{part.type}}", "n": "{{part_number}}"}}
+        {**ORDER, "split": "payload.payments", "fields": {"type": "{{part.type}}", "n": "{{part_n}}"}}
     )
     mapped.system.script.append("half")
     await mapped.sell(Document(1, payload={"payments": [{"type": "CASH"}, {"type": "CARD"}]}))

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from central.connectors.base import Answer, Batch, Exchange
 from central.db import attempts, delivery_tables, integrations, tables
 from central.db.database import Database
+from central.deliveries.desk import Desk
 from central.deliveries.run import DeliveryRunner
 from central.integrations.definition import Budget
 from central.integrations.integration import Integration
@@ -214,8 +215,9 @@ async def test_what_is_refused_is_parked_by_reason_and_sent_again_when_repaired(
     assert await delivery_states(world.database) == {"done": 2, "parked": 1}
     parked = [batch for batch in await world.integrations.batches("erp") if batch["state"] == "parked"]
     assert [batch["error"] for batch in parked] == ["unknown item 7"]
-    assert await world.integrations.retry_parked("erp", "another reason") == 0
-    assert await world.integrations.retry_parked("erp", "unknown item 7") == 1
+    desk = Desk(world.database, world.integrations)
+    assert await desk.send_again("erp", reason="another reason", who="hq") == 0
+    assert await desk.send_again("erp", reason="unknown item 7", who="hq") == 1
     await world.until_idle()
     assert world.delivered() == [1, 3, 2]
     assert await world.integrations.batches("erp", open_only=True) == []

@@ -60,10 +60,6 @@ class Enable(Shape):
     )
 
 
-class RetryDeliveries(Shape):
-    reason: str | None = Field(None, description="only those that were refused for this reason")
-
-
 class BatchOutcome(Shape):
     arrived: bool
 
