@@ -33,6 +33,7 @@ from central.deliveries import plan
 from central.deliveries.attempt import Attempt
 from central.deliveries.batches import Held, new_batch_id
 from central.deliveries.budgets import Budgets, budget_of
+from central.deliveries.codes import CrossReference
 from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.deliveries.records import Member
 from central.integrations.integration import Integration
@@ -59,12 +60,14 @@ class Carrier:
         clock: Clock,
         rng: random.Random,
         budgets: Budgets,
+        codes: CrossReference,
     ) -> None:
         self._database = database
         self._integrations = integrations
         self._clock = clock
         self._rng = rng
         self._budgets = budgets
+        self._codes = codes
 
     async def carry(self, one: Integration, connector: Connector, held: Held) -> None:
         """Bring the batch as far as it goes now, and give it back.
@@ -216,13 +219,16 @@ class Carrier:
         written: Mapping[str, Written | None],
         now_ms: int,
     ) -> None:
-        """Keep what the other system calls them, together with the word that they are there."""
+        """Keep what the other system calls them, together with the word that they are there; it wakes who waits."""
         known = {
             (*held.members[key], held.parts[key]): named
             for key, named in written.items()
             if named is not None and key in held.members
         }
         await attempts.put_written(self._database, connection, one.integration_no, known, now_ms)
+        told = [(each, named) for each in held.deliveries if (named := written.get(each.key)) is not None]
+        learned = await self._codes.learn(connection, one.name, told)
+        await kept.wake(self._database, connection, learned)
 
     async def _failed(
         self,

@@ -22,7 +22,7 @@ from central.deliveries.outlook import WINDOW_MS, Outlook, outlook
 from central.deliveries.ways import read_back, written_down
 from central.intake.parked import parse_path, put
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp
+from central.integrations.mapping.lookups import LookUp, unknown
 from central.integrations.registry import Integrations
 from shared.errors import BadInput, NotFound
 
@@ -81,7 +81,7 @@ class Desk:
                 asked = LookUp(row.kind, row.system, row.code, row.outlet)
                 name = names[row.integration_no]
                 found.append(
-                    Group(name, unknown_code(asked), row.deliveries, None, row.since_ms, row.example, asked)
+                    Group(name, unknown(asked), row.deliveries, None, row.since_ms, row.example, asked)
                 )
         return sorted(found, key=lambda group: -group.deliveries)
 
@@ -201,12 +201,6 @@ def corrected(record: str | None, correction: Correction) -> str:
         for path, value in (correction.values or {}).items():
             put(each, parse_path(path), value)
     return written_down(before)
-
-
-def unknown_code(asked: LookUp) -> str:
-    """Why deliveries wait, the same for all that lack this code."""
-    where = f" of outlet {asked.outlet}" if asked.outlet else ""
-    return f"unknown {asked.kind} {asked.code}{where} in system {asked.system}"
 
 
 def _told(correction: Correction, who: str) -> str:

@@ -7,7 +7,7 @@ mapped is parked with its reason. None of them delays the rest of the batch, and
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from central.db import attempts as tries
 from central.db import deliveries as rows
 from central.db import delivery_records as kept
 from central.db.database import AnyRow, Database
+from central.deliveries.codes import CrossReference
 from central.deliveries.plan import Failure
 from central.deliveries.ways import Way, compile_ways, reason_of, written_down
 from central.integrations.integration import Integration
@@ -30,14 +31,7 @@ from shared.errors import BadInput
 
 Member = tuple[int, str]
 """(doc_no, effect): how a delivery of one integration is named in the database."""
-LookUpCodes = Callable[[AsyncConnection, Collection[LookUp]], Awaitable[dict[LookUp, str]]]
-"""What other systems call codes of ours; a code without an answer is absent."""
 NewBatchId = Callable[[], str]
-
-
-async def no_codes(_connection: AsyncConnection, _asked: Collection[LookUp]) -> dict[LookUp, str]:
-    """For a centre without a cross-reference."""
-    return {}
 
 
 @dataclass
@@ -58,10 +52,10 @@ class Made:
 class Records:
     """Makes records for all integrations of this node."""
 
-    def __init__(self, database: Database, integrations: Integrations, look_up: LookUpCodes) -> None:
+    def __init__(self, database: Database, integrations: Integrations, codes: CrossReference) -> None:
         self._database = database
         self._integrations = integrations
-        self.look_up = look_up
+        self._codes = codes
         self._ways: dict[int, tuple[int, dict[str, Way]]] = {}
 
     def ways(self, one: Integration) -> dict[str, Way]:
@@ -95,6 +89,7 @@ class Records:
             number = one.integration_no
             await kept.put(self._database, connection, number, one.version, made.records, now_ms)
             await kept.wait(self._database, connection, number, made.missing, now_ms)
+            await self._codes.miss(connection, {one for several in made.missing.values() for one in several})
             if made.skipped:
                 await rows.settle(self._database, connection, batch_no, "skipped", made.skipped)
             if made.refused:
@@ -151,7 +146,9 @@ class Records:
                     asked[member] = way.look_ups(document)
             except MappingErrors as error:
                 made.refuse(member, reason_of(error.errors), str(error))
-        codes = await self.look_up(connection, {each for several in asked.values() for each in several})
+        codes = await self._codes.look_up(
+            connection, {each for several in asked.values() for each in several}
+        )
         for row, document in zip(lacking, documents, strict=True):
             member = row.doc_no, row.effect
             if member not in asked:
@@ -194,7 +191,7 @@ class Records:
         """Make ready what waits for codes that are known by now; returns how many deliveries that were."""
         async with self._database.read() as connection:
             waited = await kept.waited_for(connection)
-            found = await self.look_up(connection, waited) if waited else {}
+            found = await self._codes.look_up(connection, waited) if waited else {}
         if not found:
             return 0
 

@@ -14,7 +14,8 @@ from central.db.database import Database
 from central.deliveries.batches import take
 from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
-from central.deliveries.records import LookUpCodes, Records, no_codes
+from central.deliveries.codes import CrossReference
+from central.deliveries.records import Records
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
@@ -33,7 +34,6 @@ class DeliveryRunner:
     Args:
         node: tells this process from others in the leases; any text that no other process has.
         wake: set by whoever makes deliveries ready, or wants them sent now.
-        look_up: asks the cross-reference.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class DeliveryRunner:
         node: str,
         wake: asyncio.Event | None = None,
         rng: random.Random | None = None,
-        look_up: LookUpCodes = no_codes,
     ) -> None:
         self._database = database
         self._integrations = integrations
         self._clock = clock
         self._node = node
         self.budgets = Budgets(database)
-        self._records = Records(database, integrations, look_up)
-        self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets)
+        codes = CrossReference(database)
+        self._records = Records(database, integrations, codes)
+        self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets, codes)
         self._sweep = Sweep(database, integrations, clock)
         self.wake = wake or asyncio.Event()
         self._wakes: dict[int, asyncio.Event] = {}

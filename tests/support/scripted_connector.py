@@ -64,7 +64,9 @@ class ScriptedConnector(Connector):
     Settings = Settings
     idempotency: ClassVar[Idempotency] = Idempotency.LOOK_UP
     timeout_s: ClassVar[float] = 10.0
-    targets: ClassVar[Mapping[str, Target]] = {"orders": Target("Orders"), "payments": Target("Payments")}
+    targets: ClassVar[Mapping[str, Target]] = {
+        name: Target(name) for name in ("orders", "payments", "parties")
+    }
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         super().__init__(name, settings, clock)

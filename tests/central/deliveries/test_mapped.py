@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.codes import Match, note
 from central.connectors.base import Delivery
 from central.db import delivery_tables
 from central.db import integrations as table
@@ -19,7 +19,6 @@ from central.db.database import Database
 from central.deliveries.run import DeliveryRunner
 from central.deliveries.ways import read_back, written_down
 from central.integrations.definition import Deliver
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
@@ -36,13 +35,11 @@ class Mapped:
         self.clock = clock
         self.integrations = Integrations(database, clock, SCRIPTED)
         self.system = SYSTEMS["erp"] = System()
-        self.codes: dict[LookUp, str] = {}
-        self.runner = DeliveryRunner(
-            database, self.integrations, clock, node="a", rng=random.Random(1), look_up=self.look_up
-        )
+        self.runner = DeliveryRunner(database, self.integrations, clock, node="a", rng=random.Random(1))
 
-    async def look_up(self, connection: AsyncConnection, asked: Collection[LookUp]) -> dict[LookUp, str]:
-        return {one: self.codes[one] for one in asked if one in self.codes}
+    async def learn(self, kind: str, ours: str, theirs: str) -> None:
+        async with self.database.write() as connection:
+            await note(self.database, connection, "erp", [Match(kind, ours, theirs)], by="test")
 
     async def connect(self, *delivers: dict[str, Any]) -> None:
         self.one = await self.integrations.create(
@@ -173,11 +170,11 @@ async def test_what_lacks_a_code_waits_for_it_and_delays_nobody(mapped: Mapped):
     await mapped.connect(
         {**ORDER, "fields": {"item": {"ref": "item", "value": "{{payload.product}}", "required": True}}}
     )
-    mapped.codes[LookUp("item", "erp", "a")] = "1"
+    await mapped.learn("item", "a", "1")
     await mapped.sell(Document(1, payload={"product": "b"}), Document(2, payload={"product": "a"}))
     assert mapped.records() == [{"item": "1"}]
     assert await delivery_states(mapped.database) == {"done": 1, "waiting": 1}
-    mapped.codes[LookUp("item", "erp", "b")] = "2"
+    await mapped.learn("item", "b", "2")
     await mapped.runner.sweep()
     await mapped.until_idle()
     assert mapped.records() == [{"item": "1"}, {"item": "2"}]
@@ -206,7 +203,7 @@ async def test_what_needs_another_effect_goes_after_its_write_back(mapped: Mappe
 async def test_a_document_is_split_into_records_with_keys_of_their_own(mapped: Mapped):
     """One refund in two tenders: two records; one is refused, the other stays done, and is not sent again."""
     await mapped.connect(
-        {**ORDER, "split": "payload.payments", "fields": {"type": "{{part.type}}", "n": "{{part_n}}"}}
+        {**ORDER, "split": "payload.payments", "fields": {"type": "{{part.type}}", "n": "{{part_number}}"}}
     )
     mapped.system.script.append("half")
     await mapped.sell(Document(1, payload={"payments": [{"type": "CASH"}, {"type": "CARD"}]}))
@@ -218,3 +215,20 @@ async def test_a_document_is_split_into_records_with_keys_of_their_own(mapped: M
     async with mapped.database.read() as connection:
         rows = await connection.execute(delivery_tables.written.select().order_by("part"))
         assert [(row.part, row.id) for row in rows] == [(0, "ERP-1"), (1, "ERP-2")]
+
+
+async def test_an_order_waits_for_its_customer_and_goes_after_the_write_back(mapped: Mapped):
+    """A new customer's code over there is what the other system's answer calls it; that wakes the order at once."""
+    await mapped.connect(
+        {**ORDER, "fields": {"party": {"ref": "party", "value": "{{payload.customer}}", "required": True}}},
+        {
+            "name": "party",
+            "kinds": ["customer_change"],
+            "target": "parties",
+            "fields": {"key": "{{payload.key}}"},
+        },
+    )
+    await mapped.sell(Document(1, payload={"customer": "C-1"}))
+    assert await delivery_states(mapped.database) == {"waiting": 1}
+    await mapped.sell(Document(2, kind="customer_change", payload={"key": "C-1"}))
+    assert mapped.records() == [{"key": "C-1"}, {"party": "ERP-1"}]
