@@ -94,6 +94,7 @@ class CodeActs:
             _check_code("code", code)
 
         async def work(connection: AsyncConnection) -> tuple[str, int]:
+            await rows.hold(connection, merging=True)
             merged = await rows.survivors(connection, {(kind, gone), (kind, into)})
             survivor = merged.get((kind, into), into)
             if survivor in (gone, merged.get((kind, gone))):
@@ -141,6 +142,7 @@ class CodeActs:
         return found[:limit]
 
     async def _put(self, connection: AsyncConnection, listed: Sequence[CodeRow], who: str) -> list[str]:
+        await rows.hold(connection, merging=False)
         merged = await rows.survivors(connection, {(row.match.kind, row.match.ours) for row in listed})
         pairs = {}
         for row in listed:

@@ -68,6 +68,7 @@ async def miss(
     """
     keys = _keys(asked)
     if way == "out":
+        await rows.hold(connection, merging=False)
         merged = await rows.survivors(connection, {(key.kind, key.code) for key in keys})
         keys = [key._replace(code=merged.get((key.kind, key.code), key.code)) for key in keys]
     now_ms = await database.now_ms(connection)
@@ -84,6 +85,7 @@ async def note(
     """
     if not matches:
         return Noted(0, 0)
+    await rows.hold(connection, merging=False)
     merged = await rows.survivors(connection, {(one.kind, one.ours) for one in matches})
     told: dict[Key, set[str]] = defaultdict(set)
     for one in matches:

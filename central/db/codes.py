@@ -35,6 +35,9 @@ from central.db.database import AnyRow, Database
 _UNMATCHED = code_questions.c.claim == ""
 
 
+_MERGES_LOCK = 0x636F6465  # advisory, on PostgreSQL; SQLite has one writer
+
+
 class Key(NamedTuple):
     """A code in one system, or the question for it."""
 
@@ -56,6 +59,13 @@ def _asked(connection: AsyncConnection, keys: Collection[Key]) -> Any:
         for place, name in enumerate(Key._fields)
     ]
     return select(*columns).cte("asked")
+
+
+async def hold(connection: AsyncConnection, *, merging: bool) -> None:
+    """Until the transaction ends no code is merged away, or, *merging*, nobody stores codes: none gets lost between."""
+    if connection.dialect.name != "sqlite":
+        lock = func.pg_advisory_xact_lock if merging else func.pg_advisory_xact_lock_shared
+        await connection.execute(select(lock(_MERGES_LOCK)))
 
 
 async def theirs_of(connection: AsyncConnection, keys: Collection[Key]) -> Sequence[AnyRow]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.codes import Match, Noted, look_up, look_up_ours, miss, note
 from central.codes.acts import CodeActs
@@ -147,6 +148,30 @@ async def test_a_merge_cannot_go_in_a_circle(database: Database) -> None:
     }
     await learn(database, Match("item", "A1", "X5", "S1"))
     assert await ours(database, item("X5", outlet="S1")) == {item("X5", outlet="S1"): "A3"}
+
+
+async def test_what_is_learned_while_codes_are_merged_goes_to_the_survivor(database: Database) -> None:
+    """Pulls and merges of many nodes at once leave no code with what is gone."""
+    acts = CodeActs(database)
+
+    async def pull(number: int) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            learned = [
+                Match("item", f"A{number}", f"X{number}"),
+                Match("item", f"A{number}", f"Y{number}", "S1"),
+            ]
+            await note(database, connection, "erp", learned, by="pull goods")
+
+        await database.run(work)
+
+    await asyncio.gather(
+        *(acts.merge("item", f"A{n}", "B", who="boss") for n in range(6)), *(pull(n) for n in range(6))
+    )
+    found = await ours(
+        database, *(item(f"X{n}") for n in range(6)), *(item(f"Y{n}", outlet="S1") for n in range(6))
+    )
+    assert (len(found), set(found.values())) == (12, {"B"})
+    assert {row[5] for row in await _all(database)} == {"B"}
 
 
 async def test_a_list_is_imported_as_a_whole_or_not_at_all(database: Database) -> None:
