@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,16 @@ from shared.ids import EPOCH_BYTES
 
 TAKEN_TOGETHER_MAX = 500
 """Documents of one transaction."""
+
+
+@dataclass(slots=True)
+class _Going:
+    """One transaction: the desks that it has locked, and what it has stored."""
+
+    connection: AsyncConnection
+    now_ms: int
+    desks: dict[str, rows.Desk] = field(default_factory=dict)
+    stored: list[Stored] = field(default_factory=list)
 
 
 class ForeignDocuments:
@@ -83,15 +94,15 @@ class ForeignDocuments:
         read = [_tried(request) for request in requests]
 
         async def work(connection: AsyncConnection) -> tuple[list[Answer | CounterflowError], list[Stored]]:
-            stored: list[Stored] = []
+            going = _Going(connection, await self._database.now_ms(connection))
             answers: list[Answer | CounterflowError] = []
             for one in read:
                 if isinstance(one, Read):
-                    answers.append(await self._answer(connection, one, stored))
+                    answers.append(await self._answer(going, one))
                 else:
                     answers.append(one)
             reach("foreign.before_commit")
-            return answers, stored
+            return answers, going.stored
 
         try:
             answers, stored = await self._database.run(work, retry=came_second)
@@ -103,52 +114,51 @@ class ForeignDocuments:
             self._hand_over(stored)
         return answers
 
-    async def _answer(
-        self, connection: AsyncConnection, read: Read, stored: list[Stored]
-    ) -> Answer | CounterflowError:
+    async def _answer(self, going: _Going, read: Read) -> Answer | CounterflowError:
         """The answer to one request; a refusal leaves nothing behind but the count of duplicates."""
-        key, now_ms = read.request.key, await self._database.now_ms(connection)
+        key = read.request.key
         try:
-            desk = await self._desk(connection, read.request, now_ms)
+            desk = await self._desk(going, read.request)
             if key is not None:
-                known = await rows.answered(connection, desk.station_no, key)
+                known = await rows.answered(going.connection, desk.station_no, key)
                 if known is not None:
                     return _first_answer(known, read)
-            taken = await self._take(connection, read, desk, now_ms, stored)
+            taken = await self._take(going, read, desk)
         except CounterflowError as refusal:
             return refusal
         body = canonical(taken.model_dump())
         answer = Answer(201 if taken.outcome in ("accepted", "updated") else 200, body, repeated=False)
         if key is not None:
             values = {"request_hash": read.content_hash, "status": answer.status, "answer": body}
-            values |= {"station_no": desk.station_no, "key": key, "at_ms": now_ms}
-            await rows.add_answer(connection, values)
+            values |= {"station_no": desk.station_no, "key": key, "at_ms": going.now_ms}
+            await rows.add_answer(going.connection, values)
         return answer
 
-    async def _desk(self, connection: AsyncConnection, request: Request, now_ms: int) -> rows.Desk:
+    async def _desk(self, going: _Going, request: Request) -> rows.Desk:
         code = code_of(request.source, request.outlet)
-        desk = await rows.lock_desk(connection, code)
-        if desk is not None:
-            return desk
-        store = await stores.store_by_code(connection, request.outlet)
-        if store is None:
-            raise NotFound(
-                f'there is no store "{request.outlet}"',
-                hint="HQ makes it: `counterflow-central stores add`",
-            )
-        epoch = self._random_bytes(EPOCH_BYTES)
-        return await rows.add_desk(connection, code, store, epoch, journal.genesis(code, epoch), now_ms)
+        desk = going.desks.get(code) or await rows.lock_desk(going.connection, code)
+        if desk is None:
+            store = await stores.store_by_code(going.connection, request.outlet)
+            if store is None:
+                raise NotFound(
+                    f'there is no store "{request.outlet}"',
+                    hint="HQ makes it: `counterflow-central stores add`",
+                )
+            epoch = self._random_bytes(EPOCH_BYTES)
+            first = journal.genesis(code, epoch)
+            desk = await rows.add_desk(going.connection, code, store, epoch, first, going.now_ms)
+        going.desks[code] = desk
+        return desk
 
-    async def _take(
-        self, connection: AsyncConnection, read: Read, desk: rows.Desk, now_ms: int, stored: list[Stored]
-    ) -> Taken:
+    async def _take(self, going: _Going, read: Read, desk: rows.Desk) -> Taken:
+        connection = going.connection
         source, submitted = read.request.source, read.request.submitted
         policy = read.request.policy or await self._policy(connection, source, submitted.kind)
         if policy.duplicate == "off":
             # Nothing but the request's own name, or what it says, tells it from another one.
             named = read.request.key or submitted.source_id or submitted.number
             doc_id = self._doc_id(read, desk.store, named)
-            taken, _ = await self._store(connection, read, desk, now_ms, stored, doc_id, None)
+            taken, _ = await self._store(going, read, desk, doc_id, None)
             return taken
         key = key_of(policy, envelope(read.request), read.payload)
         key_hash = sha256(key.encode())
@@ -157,7 +167,7 @@ class ForeignDocuments:
         outcome = decide(policy, of_key, read.content_hash)
         if known is not None and outcome in (Outcome.REFUSED, Outcome.SKIPPED, Outcome.UNCHANGED):
             if outcome is not Outcome.UNCHANGED:
-                values = {"repeats": known.repeats + 1, "repeated_ms": now_ms}
+                values = {"repeats": known.repeats + 1, "repeated_ms": going.now_ms}
                 await rows.change_key(connection, known, values)
             here = orjson.loads(await rows.header_of(connection, known.doc_no))
             if outcome is Outcome.REFUSED:
@@ -172,7 +182,7 @@ class ForeignDocuments:
             if known is not None
             else None
         )
-        taken, doc_no = await self._store(connection, read, desk, now_ms, stored, doc_id, replaced)
+        taken, doc_no = await self._store(going, read, desk, doc_id, replaced)
         newest = {
             "doc_no": doc_no,
             "version": version,
@@ -196,18 +206,11 @@ class ForeignDocuments:
         return policies_of(text).get(kind, Policy()) if text is not None else Policy()
 
     async def _store(
-        self,
-        connection: AsyncConnection,
-        read: Read,
-        desk: rows.Desk,
-        now_ms: int,
-        stored: list[Stored],
-        doc_id: UUID,
-        replaced: str | None,
+        self, going: _Going, read: Read, desk: rows.Desk, doc_id: UUID, replaced: str | None
     ) -> tuple[Taken, int]:
         """Seal the document behind the desk's chain and let it be applied; the same one again changes nothing."""
         submitted = read.request.submitted
-        time_ms = from_rfc3339(submitted.time) if submitted.time else now_ms
+        time_ms = from_rfc3339(submitted.time) if submitted.time else going.now_ms
         taken = Taken(
             doc_id=str(doc_id),
             kind=submitted.kind,
@@ -215,7 +218,7 @@ class ForeignDocuments:
             outcome="updated" if replaced else "accepted",
             replaces=replaced,
         )
-        if (here := await rows.at_gate(connection, doc_id.bytes)) is not None:
+        if (here := await rows.at_gate(going.connection, doc_id.bytes)) is not None:
             return taken.model_copy(update={"outcome": "unchanged"}), here
         header = header_of(read, taken, desk.store, desk.zone, time_ms)
         header_bytes = canonical(header)
@@ -225,17 +228,18 @@ class ForeignDocuments:
                 f"at most {journal.DOCUMENT_MAX_BYTES} can be sealed",
                 hint="attach pictures and the like elsewhere",
             )
-        transaction = self._database.within(connection)
+        transaction = self._database.within(going.connection)
         doc_no = next(await self._numbers.draw(transaction, 1))
         sealed = journal.seal(desk.head, desk.last + 1, header_bytes, read.payload_bytes)
         new = journal_rows.NewRows([], [], [], [], [], [], [])
         new.journal.append((desk.epoch_no, sealed.seq, doc_no, sealed.head))
-        new.bodies.append((doc_no, desk.station_no, now_ms, False, sealed.header, sealed.payload))
+        new.bodies.append((doc_no, desk.station_no, going.now_ms, False, sealed.header, sealed.payload))
         new.gate.append((doc_id.bytes, doc_no, desk.station_no, sealed.payload_hash))
         new.pending.append((doc_no,))
-        new.epochs.append((sealed.seq, sealed.head, 0, now_ms, desk.epoch_no))
+        new.epochs.append((sealed.seq, sealed.head, 0, going.now_ms, desk.epoch_no))
         await journal_rows.store(transaction, new)
-        stored.append(Stored(doc_no, desk.station_no, now_ms, header, sealed.payload))
+        desk.last, desk.head = sealed.seq, sealed.head
+        going.stored.append(Stored(doc_no, desk.station_no, going.now_ms, header, sealed.payload))
         return taken, doc_no
 
 

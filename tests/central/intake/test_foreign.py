@@ -235,7 +235,7 @@ async def test_old_answers_are_forgotten_and_nothing_is_doubled(database_url: st
         other = await centre.foreign.take(request(key="b", duplicate="off"))
         assert await centre.old_answers.look() == 0
         async with centre.database.write() as connection:
-            await connection.execute(text("UPDATE requests SET at_ms = at_ms - 36 * 86400000"))
+            await connection.execute(text("UPDATE requests SET at_ms = at_ms - 3110400000"))
         assert await centre.old_answers.look() == 2
         with pytest.raises(Conflict) as caught:
             await centre.foreign.take(request(key="a"))
