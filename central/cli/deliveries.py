@@ -1,4 +1,4 @@
-"""Commands for integrations and what they carry."""
+"""Commands for what integrations carry."""
 
 from __future__ import annotations
 
@@ -10,109 +10,11 @@ import typer
 from central.cli import output
 from central.cli.client import ask, part
 from central.cli.output import Json, Limit, assignment, done, say, short_time, told
-from shared.canonical import parse
-from shared.documents import RECEIPT_KINDS
 from shared.errors import BadInput
 
-integrations = typer.Typer(no_args_is_help=True, help="Connected systems.")
 app = typer.Typer(no_args_is_help=True, help="What was delivered to other systems, and what was not.")
 
 Name = Annotated[str, typer.Argument(help="The integration's name.", show_default=False)]
-
-
-@integrations.command("list")
-@told
-def list_integrations(context: typer.Context, as_json: Json = False) -> None:
-    """Connected systems, and how many deliveries of each are in which state."""
-    found = ask(context.obj, lambda client: client.get("/v1/admin/integrations"))["items"]
-    if as_json:
-        output.json(found)
-        return
-    output.table(
-        ("name", "connector", "on", "ready", "under way", "done", "parked", "since", "problem"),
-        [
-            (
-                row["name"],
-                row["connector"],
-                "yes" if row["enabled"] else "no",
-                row["deliveries"].get("ready", 0),
-                row["deliveries"].get("leased", 0),
-                row["deliveries"].get("done", 0),
-                row["deliveries"].get("parked", 0),
-                short_time(row["from_time"]),
-                row["problem"],
-            )
-            for row in found
-        ],
-    )
-
-
-@integrations.command("add")
-@told
-def add_integration(
-    context: typer.Context,
-    name: Name,
-    connector: Annotated[str, typer.Option(help="Which connector, e.g. drop_folder.")],
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE of the connector's settings.", show_default=False),
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A kind of document that it gets, or `receipts` for all of them.", show_default=False
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(help="Deliver what came in from then on (RFC 3339); default: now.", show_default=False),
-    ] = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Do not start it yet.")] = False,
-) -> None:
-    """Connect a system."""
-    kinds = [each for one in kind or [] for each in (RECEIPT_KINDS if one == "receipts" else (one,))]
-    body = {
-        "name": name,
-        "connector": connector,
-        "settings": dict(_setting(text) for text in setting or []),
-        "kinds": list(dict.fromkeys(kinds)),
-        "from_time": since,
-        "enabled": not disabled,
-    }
-    row = ask(context.obj, lambda client: client.post("/v1/admin/integrations", body))
-    gets = ", ".join(row["kinds"]) or "no documents"
-    done(f"integration {name} is {'on' if row['enabled'] else 'off'}; it gets {gets}")
-
-
-@integrations.command("enable")
-@told
-def enable(
-    context: typer.Context,
-    name: Name,
-    since: Annotated[
-        str | None, typer.Option(help="Also fill in what came in since then (RFC 3339).", show_default=False)
-    ] = None,
-) -> None:
-    """Start delivering; what was applied meanwhile is filled in."""
-    path = f"/v1/admin/integrations/{part(name)}/enable"
-    row = ask(context.obj, lambda client: client.post(path, {"from_time": since}))
-    done(f"integration {name} is on, for documents since {short_time(row['from_time'])} UTC")
-
-
-@integrations.command("disable")
-@told
-def disable(context: typer.Context, name: Name) -> None:
-    """Stop delivering after the batch under way; nothing is forgotten."""
-    ask(context.obj, lambda client: client.post(f"/v1/admin/integrations/{part(name)}/disable"))
-    done(f"integration {name} is off")
-
-
-@integrations.command("run")
-@told
-def run_now(context: typer.Context, name: Name) -> None:
-    """Do it now: end a pause, deliver what is ready, look for files."""
-    ask(context.obj, lambda client: client.post(f"/v1/admin/integrations/{part(name)}/run"))
-    done(f"integration {name} was told; `deliveries batches {name}` shows what it does")
 
 
 @app.command("batches")
@@ -302,13 +204,3 @@ def confirm_batch(
         "deliveries"
     ]
     done(f"{count} deliveries are {'done' if arrived else 'ready again'}")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise BadInput(f'--set "{text}" has no name', hint="write it like --set folder=/srv/erp")
-    try:
-        return name, parse(value)
-    except BadInput:
-        return name, value

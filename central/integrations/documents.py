@@ -6,17 +6,19 @@ has, are the envelope's. The integration's name is the source; its pull says wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pydantic
 
+from central.db.database import chunks
 from central.intake.duplicates import Policy
-from central.intake.foreign import ForeignDocuments
+from central.intake.foreign import TAKEN_TOGETHER_MAX, ForeignDocuments
 from central.intake.submitted import Request, Submitted
 from central.integrations.definition import Pull
 from central.integrations.integration import Integration
 from shared.documents.masking import without_cards
-from shared.errors import BadInput, Conflict, NotFound
+from shared.errors import BadInput, CounterflowError
 from shared.protocol.problems import from_validation
 
 ENVELOPE = ("number", "business_date", "time")
@@ -29,18 +31,22 @@ class PulledDocuments:
         self._door = door
 
     async def __call__(
-        self, integration: Integration, pull: Pull, payload: dict[str, Any], source_id: str
-    ) -> str:
-        """Take one record; returns accepted, updated, unchanged or skipped.
-
-        Raises:
-            BadInput: it cannot be taken, or is a duplicate that is refused.
-        """
-        request = request_of(integration.name, pull, payload, source_id)
-        try:
-            return (await self._door.take(request)).taken.outcome
-        except (Conflict, NotFound) as refusal:
-            raise BadInput(refusal.what, hint=refusal.hint, code=refusal.name) from None
+        self, integration: Integration, pull: Pull, made: Sequence[tuple[str, dict[str, Any]]]
+    ) -> Sequence[str | CounterflowError]:
+        """Answer each (source's id, mapped record) in order: accepted, updated, unchanged, skipped, or why not."""
+        answers: list[str | CounterflowError] = []
+        requests: list[tuple[int, Request]] = []
+        for place, (source_id, payload) in enumerate(made):
+            answers.append("")
+            try:
+                requests.append((place, request_of(integration.name, pull, payload, source_id)))
+            except BadInput as refusal:
+                answers[place] = refusal
+        for part in chunks(requests, TAKEN_TOGETHER_MAX):
+            taken = await self._door.take_all([request for _, request in part])
+            for (place, _), answer in zip(part, taken, strict=True):
+                answers[place] = answer if isinstance(answer, CounterflowError) else answer.taken.outcome
+        return answers
 
 
 def request_of(name: str, pull: Pull, record: dict[str, Any], source_id: str) -> Request:

@@ -155,6 +155,8 @@ def _integration(one: Integration, counts: dict[str, int]) -> IntegrationRow:
         connector=one.connector,
         settings=audit.masked(one.settings),
         kinds=list(one.kinds),
+        pulls=[pull.name for pull in one.definition.pull if pull.enabled],
+        version=one.version,
         enabled=one.enabled,
         from_time=rfc3339(one.from_ms),
         paused_until=rfc3339(one.paused_until_ms) if one.problem else None,

