@@ -11,7 +11,7 @@ import typer
 from central.cli import output
 from central.cli.client import LONG_TIMEOUT_S, ask, part
 from central.cli.output import Json, done, say, short_time, told
-from shared.canonical import canonical, parse
+from shared.canonical import canonical
 from shared.documents import RECEIPT_KINDS
 from shared.errors import BadInput
 
@@ -76,7 +76,7 @@ def add_integration(
     body = {
         "name": name,
         "connector": connector,
-        "settings": dict(_setting(text) for text in setting or []),
+        "settings": dict(output.assignment(text) for text in setting or []),
         "kinds": list(dict.fromkeys(kinds)),
         "from_time": since,
         "enabled": not disabled,
@@ -426,13 +426,3 @@ def _errors(rows: list[dict[str, Any]]) -> None:
         say(f"record {named or row['line']}: {row['why']}")
     if len(rows) > ROWS_SHOWN:
         say(f"... and {len(rows) - ROWS_SHOWN} more (--json shows them)")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise BadInput(f'--set "{text}" has no name', hint="write it like --set folder=/srv/erp")
-    try:
-        return name, parse(value)
-    except BadInput:
-        return name, value

@@ -177,10 +177,12 @@ def _cut(text: str, limit: int) -> str:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """PATH=VALUE of a correction."""
+    """PATH=VALUE of a correction or a setting."""
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise BadInput(f'--set "{text}" has no path', hint="write it like --set customer=C-17")
+        raise BadInput(
+            f'--set "{text}" has no path', hint="write it like --set customer=C-17 or --set folder=/srv/erp"
+        )
     try:
         return path, parse(value)
     except BadInput:

@@ -83,9 +83,9 @@ def _named(part: str) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        if error.what.startswith(part):
-            raise
-        raise BadInput(f"{part}: {error.what}", hint=error.hint, code=error.name, **error.extra) from None
+        if not error.what.startswith(part):
+            error.what = f"{part}: {error.what}"
+        raise
 
 
 def _unknown(where: str, what: str, name: str, known: Iterable[str], who: str) -> BadInput:
