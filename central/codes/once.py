@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors.base import NoAnswer, TargetAway, Written
 from central.db import parties as rows
+from central.db import pulls
 from central.db.database import Database
 from shared.errors import BadInput
 
@@ -91,6 +92,11 @@ class Once:
 
         async def work(connection: AsyncConnection) -> None:
             await rows.there(connection, place, holder, theirs, made=made)
+            number = await rows.integration_no(connection, system.name) if made else None
+            if number is not None:  # so that it can be taken back (B11)
+                now_ms = await self._database.now_ms(connection)
+                why = "reference value" if key is None else "party"
+                await pulls.note_created(self._database, connection, number, target, [theirs], why, now_ms)
 
         await self._database.run(work)
         return theirs

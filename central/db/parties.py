@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.code_tables import reference_values, unclear_parties
+from central.db.code_tables import code_matches, reference_values, unclear_parties
 from central.db.database import AnyRow, Database
+from central.db.tables import integrations
 
 
 class Decided(NamedTuple):
@@ -128,6 +129,24 @@ async def release(connection: AsyncConnection, key: tuple[str, str, str], holder
     await connection.execute(
         update(reference_values).where(_is(key), of.holder == holder, of.theirs.is_(None)).values(until_ms=0)
     )
+
+
+async def forget(connection: AsyncConnection, system: str, target: str, ids: Sequence[str]) -> None:
+    """These records are gone over there: what was made is made anew when it is needed, and no party goes by them."""
+    of = reference_values.c
+    gone = and_(of.system == system, of.target == target, of.theirs.in_(ids))
+    codes = code_matches.c
+    party = and_(codes.kind == "party", codes.system == system, codes.outlet == "")
+    await connection.execute(
+        delete(code_matches).where(party, codes.theirs.in_(select(of.theirs).where(gone)))
+    )
+    await connection.execute(delete(reference_values).where(gone))
+
+
+async def integration_no(connection: AsyncConnection, name: str) -> int | None:
+    """The number of the integration that a system is."""
+    found = await connection.execute(select(integrations.c.integration_no).where(integrations.c.name == name))
+    return found.scalar_one_or_none()
 
 
 async def list_references(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.audit import Note, unnoted
 from central.connectors.base import Connector
-from central.db import catalog
+from central.db import catalog, parties
 from central.db import pulls as rows
 from central.db.database import AnyRow, Database, chunks
 from central.integrations.integration import Integration
@@ -144,5 +144,7 @@ async def _note(
         for each in ids:
             why = reasons.get(each)
             await rows.note_undone(connection, one.integration_no, target, each, None if why else now_ms, why)
+        taken_back = [each for each in ids if each not in reasons]
+        await parties.forget(connection, one.name, target, taken_back)
 
     await database.run(work)

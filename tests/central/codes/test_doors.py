@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
@@ -16,8 +16,9 @@ from central.codes import miss
 from central.codes.desk import Fields, PartyDesk
 from central.codes.once import Once
 from central.codes.parties import Party
-from central.connectors.base import Written
+from central.connectors.base import Rejection, Target, Written
 from central.integrations.mapping.lookups import LookUp
+from central.integrations.undo import undo_created
 from tests.support.hq import HQ, open_hq
 
 
@@ -89,6 +90,10 @@ class Directory:
 
     name = "erp"
     timeout_s = 5.0
+    targets: ClassVar = {"industry": Target("Industries", undo=True)}
+
+    async def undo(self, target: str, ids: Sequence[str]) -> Mapping[str, Rejection]:
+        return {}
 
     async def find(
         self, target: str, field_name: str, values: Collection[str]
@@ -120,3 +125,17 @@ async def test_an_unclear_party_is_decided(hq: HQ) -> None:
     assert (one["ours"], one["theirs"], one["main"]) == ("C1", "2", True)
     acts = (await hq.client.get("/v1/admin/audit", what="parties"))["items"]
     assert {act["detail"]["decision"] for act in acts} == {"use", "ignore"}
+
+
+async def test_what_was_made_is_taken_back_and_then_made_anew(hq: HQ, tmp_path: Path) -> None:
+    """An undo forgets the id as well, so nothing is sent under the id of a record that is gone."""
+    settings = {"folder": str(tmp_path / "erp")}
+    new = {"name": "erp", "connector": "drop_folder", "settings": settings, "kinds": ["sale"]}
+    await hq.client.post("/v1/admin/integrations", new)
+    database, one = hq.centre.database, await hq.centre.integrations.get("erp")
+    directory: Any = Directory()
+    assert await Once(database).id_of(directory, "industry", "name", "retail") == "3"
+    report = await undo_created(database, one, directory, 0)
+    assert (report["undone"], report["left"]) == (1, 0)
+    assert (await hq.client.get("/v1/admin/references"))["items"] == []
+    assert await Once(database).id_of(directory, "industry", "name", "retail") == "3"
