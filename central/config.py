@@ -43,6 +43,9 @@ class Config(pydantic.BaseModel):
     port: int = Field(
         8470, ge=0, le=65_535, description="TCP port; 0 takes a free one and writes it to data_dir/port."
     )
+    integrations_dir: Path | None = Field(
+        None, description="Folder of integrations as TOML files; each is stated when it changes."
+    )
     tls_cert: Path | None = Field(
         None, description="PEM file of the certificate chain; with tls_key the centre speaks HTTPS."
     )

@@ -48,6 +48,7 @@ from central.integrations.pulls import Pulls
 from central.integrations.registry import Integrations
 from central.integrations.triggers import Triggers
 from central.integrations.versions import Versions
+from central.integrations.watch import WatchedFolder
 from central.keys import ApiKeys
 from central.monitoring.metrics import Metrics
 from central.registry.enrolment import Enrolment
@@ -109,6 +110,9 @@ class Centre:
         self.pulls = Pulls(self.ports, self.integrations, clock, node=self.node)
         self.versions = Versions(database, self.integrations)
         self.checks = Checks(database, self.integrations, clock, node=self.node)
+        self.watched = (
+            [WatchedFolder(config.integrations_dir, self.versions, clock)] if config.integrations_dir else []
+        )
         self.triggers = Triggers(self.integrations, self.pulls, self.keys)
         self.imports = FileImports(database, self.integrations, self.publisher, clock, node=self.node)
         self.metrics = Metrics()
@@ -145,6 +149,7 @@ class Centre:
             self.imports,
             self.pulls,
             self.checks,
+            *self.watched,
             self.catalog,
         ]
 

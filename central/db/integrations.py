@@ -106,6 +106,16 @@ async def newest_file(connection: AsyncConnection, integration_no: int) -> bytes
     return found
 
 
+async def set_file(connection: AsyncConnection, integration_no: int, number: int, file_sha256: bytes) -> None:
+    """Say of a version that a file says the same."""
+    column = integration_versions.c
+    await connection.execute(
+        update(integration_versions)
+        .where(column.integration_no == integration_no, column.version == number)
+        .values(file_sha256=file_sha256)
+    )
+
+
 async def under_way(connection: AsyncConnection, integration_no: int) -> dict[str, int]:
     """effect -> deliveries that are not done; parked ones too, they may be sent again."""
     column = deliveries.c

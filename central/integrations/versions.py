@@ -83,6 +83,7 @@ class Versions:
         new = _with_secrets(definition, one.settings)
         found = differences(one.definition, new)
         if same(one.definition, new):
+            await self._note_file(one, file_sha256)
             return Outcome(one, "unchanged")
         await self._integrations.examine(new)
         if new.settings != one.settings or new.connector != one.connector:
@@ -173,6 +174,12 @@ class Versions:
                 f'integration "{one.name}": deliveries are not done, and their effect would be gone: {listed}',
                 hint="set enabled = false in that [[deliver]] until they are through, or abandon them expressly",
             )
+
+    async def _note_file(self, one: Integration, file_sha256: bytes | None) -> None:
+        """A file says what holds already, in other words: it is read as far as that."""
+        if file_sha256 is not None:
+            async with self._database.write() as connection:
+                await table.set_file(connection, one.integration_no, one.version, file_sha256)
 
     async def _switch(
         self, one: Integration, new: Definition, by: str, note: str, file_sha256: bytes | None, audited: Note
