@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from central.connectors.base import Incoming
-from central.connectors.drop_folder.rows import SIDECAR, open_list
+from central.connectors.files.lists import SIDECAR, open_list
 from shared.errors import BadInput
 
 UNFINISHED = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".swp")

@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from central.connectors.base import ListAbout
+from central.connectors.files.dialect import Dialect, Form
 from shared.catalog.entities import ENTITIES
 from shared.catalog.scopes import check_scope
 from shared.errors import BadInput
@@ -17,8 +18,11 @@ from shared.protocol.problems import from_validation
 _WORD = re.compile(r'(\w+)=("[^"]*"|\S+)')
 
 
+_OF_THE_DIALECT = {"delimiter", "encoding", "decimal", "sheet", "record"}
+
+
 class ListHeader(BaseModel):
-    """What stands in a list's first line. `delimiter`, `encoding`, `decimal` and `currency` are for CSV."""
+    """What stands in a list's first line. What follows `allow_empty` says how the file is written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,6 +36,8 @@ class ListHeader(BaseModel):
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."
     currency: str | None = None
+    sheet: str | None = None
+    record: str = "row"
 
     def checked(self, where: str) -> ListHeader:
         """Itself, or `BadInput` with what contradicts itself in it."""
@@ -51,18 +57,14 @@ class ListHeader(BaseModel):
         needed = {"zero": "quantity", "ended": "valid_until"}.get(self.absence or "")
         if needed and needed not in fields:
             raise BadInput(f"{where}: absence={self.absence} is not for {self.entity}, which has no {needed}")
-        if len(self.delimiter) != 1 and self.delimiter != r"\t":
-            raise BadInput(f'{where}: delimiter "{self.delimiter}" must be one character (or \\t)')
         try:
-            wide = len("\n".encode(self.encoding)) != 1
-        except (LookupError, UnicodeError):
-            wide = True
-        if wide:
-            raise BadInput(
-                f'{where}: encoding "{self.encoding}" is not known, or has more than one byte for a line feed',
-                hint="save the file as UTF-8",
-            )
+            self.dialect("csv")
+        except ValidationError as error:
+            raise from_validation(error, where) from None
         return self
+
+    def dialect(self, form: Form) -> Dialect:
+        return Dialect(form=form, **self.model_dump(include=_OF_THE_DIALECT))
 
     def about(self) -> ListAbout:
         return ListAbout(self.entity, self.scope, self.mode, self.on_error, self.absence, self.allow_empty)
@@ -77,7 +79,7 @@ def from_fields(fields: Any, where: str) -> ListHeader:
         raise from_validation(error, where) from None
 
 
-def from_csv_line(first: str, where: str) -> ListHeader | None:
+def from_line(first: str, where: str) -> ListHeader | None:
     marker, _, words = first.partition(" ")
     if marker != "#counterflow":
         return None

@@ -1,6 +1,6 @@
-"""The cells of a CSV row as the JSON values that the entity's model wants.
+"""The cells of a row of text (CSV, Excel, XML) as the JSON values that the entity's model wants.
 
-CSV knows text only: whole numbers, yes and no, lists and amounts with a point are told by the model's field of that
+They know text only: whole numbers, yes and no, lists and amounts with a point are told by the model's field of that
 name. An empty cell is an absent field. `amount` for a field `amount_minor` is money with a point.
 """
 
@@ -32,7 +32,7 @@ class CellError(Exception):
 
 
 def read_cells(
-    cells: dict[str, str], model: type[BaseModel], decimal: str, currency: str | None
+    cells: dict[str, Any], model: type[BaseModel], decimal: str, currency: str | None
 ) -> dict[str, Any]:
     """The values of a row.
 
@@ -43,6 +43,9 @@ def read_cells(
     why = ""
     readers = _readers(model)
     for column, cell in cells.items():
+        if not isinstance(cell, str):
+            values[column] = cell  # what stands inside an element of XML
+            continue
         text = cell.strip()
         if not text:
             continue
@@ -54,7 +57,7 @@ def read_cells(
                 )
             elif column + _MINOR in readers:
                 amount = text.replace(decimal, ".")
-                unit = cells.get("currency", "").strip() or currency
+                unit = str(cells.get("currency", "")).strip() or currency
                 if unit is None:
                     raise BadInput(
                         "an amount needs a currency",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.connectors.base import ListAbout, SourceRow
-from central.connectors.drop_folder.rows import LINE_MAX_BYTES, open_list, row_lines
+from central.connectors.files.lists import open_list
+from central.connectors.files.reading import LINE_MAX_BYTES, row_lines
 from shared.errors import BadInput
 
 
@@ -199,7 +200,10 @@ def test_a_sidecar_describes_a_file_that_cannot(tmp_path: Path):
         ("p.json", '{"counterflow": {"entity": "product"}}', '"rows" must be a list'),
         ("p.json", '{"counterflow": {"entity": "product"}, "rows": [', "not valid JSON"),
         ("p.json", '{"counterflow": 7, "rows": []}', "must be an object"),
-        ("p.xlsx", "x", "are not read"),
+        ("p.ods", "x", "are not read"),
+        ("p.xlsx", "x", "is no Excel file"),
+        ("p.xml", "x", "is no XML"),
+        ("p.xml", "<rows><row/></rows>", "does not say what it is"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: str, why: str):
