@@ -15,6 +15,7 @@ import typer
 from central.cli import (
     access,
     codes,
+    connectors,
     crossref,
     deliveries,
     documents,
@@ -52,6 +53,8 @@ for name, group in (
     ("parked", stuck.parked),
     ("held", held.app),
     ("integrations", integrations.app),
+    ("connectors", connectors.app),
+    ("solutions", connectors.solutions),
     ("deliveries", deliveries.app),
     ("keys", access.keys),
     ("consumers", access.consumers),

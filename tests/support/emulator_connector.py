@@ -49,7 +49,15 @@ class EmulatorConnector(Connector):
     tested = "an emulator"
     sources: ClassVar[Mapping[str, Source]] = {
         "items": Source(
-            "Items", {"id": Trait("text"), "code": Trait("text"), "active": Trait("boolean")}, cursor="time"
+            "Items",
+            {
+                "id": Trait("text"),
+                "code": Trait("text"),
+                "active": Trait("boolean"),
+                "barcodes": Trait("list"),
+                "changed": Trait("integer"),
+            },
+            cursor="time",
         )
     }
     targets: ClassVar[Mapping[str, Target]] = {"document": Target("Document", kinds=("sale", "return"))}

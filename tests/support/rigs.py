@@ -19,6 +19,7 @@ from central.connectors import CONNECTORS
 from central.connectors.base import Connector, Delivery
 from central.connectors.drop_folder import outgoing
 from central.connectors.tryton import rpc
+from central.connectors.tryton.connector import TrytonConnector, TrytonSettings
 from shared.clock import Clock
 from tests.support.clock import ManualClock
 from tests.support.emulator import Emulator
@@ -146,6 +147,12 @@ class DropFolderRig(Rig):
         assert met
 
 
+class Impatient(TrytonConnector):
+    """A request whose answer never comes shall not hold a test for a minute."""
+
+    timeout_s = 10.0
+
+
 class TrytonRig(Rig):
     source = "products"
     impossible: ClassVar[Mapping[Fault, str]] = {
@@ -170,14 +177,13 @@ class TrytonRig(Rig):
         self.ids: dict[str, int] = {}
 
     def connect(self, *, wrong_credentials: bool = False, clock_off: bool = False) -> Connector:
-        kind = CONNECTORS["tryton"]
         settings = {
             "url": self.proxy.url,
             "database": DATABASE,
             "user": "exchange",
             "password": "wrong" if wrong_credentials else PASSWORD,
         }
-        return kind("erp", kind.Settings.model_validate(settings), clock(off=clock_off))
+        return Impatient("erp", TrytonSettings.model_validate(settings), clock(off=clock_off))
 
     async def effects(self) -> list[str]:
         wanted = {delivery(number, self.salt).key for number in range(20)}

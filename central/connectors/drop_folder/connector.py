@@ -58,6 +58,7 @@ class DropFolderSettings(BaseModel):
 
 class DropFolder(Connector):
     title = "Drop folder"
+    tested = "a real system: folders on disk, in every run of the tests"
     Settings = DropFolderSettings
     idempotency = Idempotency.FILE_DROP
     whole = True

@@ -22,8 +22,14 @@ FIELDS: Mapping[str, Trait] = {
     "point": Trait("text", required=True, about="name of the point of sale, e.g. the shop's code"),
     "date": Trait("date", required=True, about="the business date"),
     "currency": Trait("text", about="must be the company's where it is given"),
-    "lines": Trait("list", required=True, about="product (code), quantity, amount with tax, tax"),
-    "payments": Trait("list", about="method (name), amount"),
+    "lines": Trait("list", required=True),
+    "lines.product": Trait("text", required=True, about="its code"),
+    "lines.quantity": Trait("decimal", required=True),
+    "lines.amount": Trait("decimal", required=True, about="what was paid for it, with tax"),
+    "lines.tax": Trait("decimal", about="the tax inside"),
+    "payments": Trait("list"),
+    "payments.method": Trait("text", required=True, about="name of the payment method"),
+    "payments.amount": Trait("decimal", required=True),
     "rounding": Trait("decimal", about="what the total was rounded by"),
 }
 
