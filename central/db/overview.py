@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
+from central.db.integration_tables import pull_states
 from central.db.tables import (
     SOURCE,
     batches,
@@ -77,6 +78,26 @@ async def stations_for_status(connection: AsyncConnection) -> Sequence[AnyRow]:
     statement = select(*columns).join(stores, stores.c.store_no == stations.c.store_no)
     statement = statement.where(stations.c.state != SOURCE)
     return (await connection.execute(statement.order_by(stations.c.code))).all()
+
+
+async def integration_findings(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """What the last check of each integration that is on found."""
+    statement = select(integrations.c.name, integrations.c.findings).where(
+        integrations.c.enabled, integrations.c.findings.is_not(None)
+    )
+    return (await connection.execute(statement.order_by(integrations.c.name))).all()
+
+
+async def failing_pulls(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """Pulls of integrations that are on whose newest runs failed, more than once."""
+    column = pull_states.c
+    statement = (
+        select(integrations.c.name, column.pull, column.failures, column.problem)
+        .join(integrations, integrations.c.integration_no == column.integration_no)
+        .where(integrations.c.enabled, column.failures > 1)
+        .order_by(integrations.c.name, column.pull)
+    )
+    return (await connection.execute(statement)).all()
 
 
 async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from central.db import overview as rows
 from central.db.database import AnyRow, Database
 from shared.canonical import parse_object
@@ -67,6 +69,7 @@ class Facts:
     waiting: int
     parked: int
     held: int
+    troubles: Sequence[str] = ()  # of integrations: what a check found, which pull does not get through
 
 
 async def collect(database: Database) -> Facts:
@@ -86,6 +89,9 @@ async def collect(database: Database) -> Facts:
             waiting=counts["waiting"],
             parked=counts["parked"],
             held=counts["held"],
+            troubles=_troubles(
+                await rows.integration_findings(connection), await rows.failing_pulls(connection)
+            ),
         )
 
 
@@ -112,6 +118,7 @@ def attention(facts: Facts, minimum_agent: str = "") -> list[str]:
     if facts.held:
         told.append(f"{facts.held} documents are held: `held list`")
     told += [f"integration {one.name}: {one.problem}" for one in facts.integrations if one.problem]
+    told += facts.troubles
     alarms = [f"{station.code}: {alarm}" for station in facts.stations for alarm in station.alarms]
     told += [f"station {alarm}" for alarm in alarms[:10]]
     if len(alarms) > 10:
@@ -155,6 +162,21 @@ def _station(row: AnyRow) -> StationFacts:
         version=report.get("versions", {}).get("agent"),
         alarms=tuple(report.get("alarms", ())),
     )
+
+
+def _troubles(checked: Sequence[AnyRow], failing: Sequence[AnyRow]) -> list[str]:
+    """Every part of an integration that somebody should look at, a line each."""
+    drifted = [
+        f"integration {row.name}: {finding['what']}: {finding['detail']}; `integrations check {row.name}`"
+        for row in checked
+        for finding in orjson.loads(row.findings)
+        if not finding["ok"]
+    ]
+    return drifted + [
+        f"integration {row.name}: pull {row.pull} failed {row.failures} times: {row.problem}; "
+        f"`integrations runs {row.name}`"
+        for row in failing
+    ]
 
 
 def _integrations(found: Sequence[AnyRow]) -> list[IntegrationFacts]:

@@ -6,7 +6,9 @@ import pytest
 
 from central.connectors.base import Finding
 from central.integrations.checks import Checks
+from central.monitoring.collect import attention, collect
 from tests.central.integrations.conftest import Centre
+from tests.support.source_connector import PRODUCT
 
 
 def checks(centre: Centre, node: str = "a") -> Checks:
@@ -24,12 +26,24 @@ async def test_settings_are_checked_when_they_are_due(any_centre: Centre, caplog
     assert await checks(centre).step(await centre.integrations.get("erp"))
     assert (await centre.integrations.get("erp")).findings == tuple(centre.shop.findings)
     assert "integration_drifts" in caplog.text
+    (told,) = attention(await collect(centre.database))[:1]
+    assert told == "integration erp: rights: may not read prices; `integrations check erp`"
+
+
+async def test_a_pull_that_does_not_get_through_is_told(any_centre: Centre):
+    """On the glance, with its reason and the command that shows more."""
+    any_centre.shop.script.extend(["denied", "denied"])
+    await any_centre.connect({})
+    await any_centre.until_idle()
+    await any_centre.later(16)
+    told = attention(await collect(any_centre.database))
+    assert told[0] == (
+        "integration erp: pull goods failed 2 times: the password has changed; `integrations runs erp`"
+    )
 
 
 async def test_a_field_that_is_gone_is_drift(centre: Centre, monkeypatch: pytest.MonkeyPatch):
     """The definition is compared with what the connector declares now."""
-    from tests.support.source_connector import PRODUCT
-
     one = await centre.connect({})
     monkeypatch.delitem(PRODUCT, "name")
     (finding,) = await checks(centre).check(one)
