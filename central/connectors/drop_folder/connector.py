@@ -1,7 +1,7 @@
 """The drop folder as a connector: the one for systems that read and write files.
 
 ```
-<folder>/out     we put batches, one NDJSON file each        <folder>/in    HQ drops lists (CSV, JSON, NDJSON)
+<folder>/out     we put batches, one file each               <folder>/in    HQ drops lists (CSV, JSON, NDJSON)
 <folder>/taken   the reader moves what it has taken           <folder>/done  taken, with a report beside
                                                               <folder>/bad   refused, with the reason beside
 ```
@@ -16,7 +16,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,11 +32,15 @@ from central.connectors.base import (
     Idempotency,
     Incoming,
     NoAnswer,
+    Rejection,
+    Target,
     TargetAway,
     UnknownBatches,
 )
 from central.connectors.drop_folder.incoming import InFolder
-from central.connectors.drop_folder.outgoing import OutFolder, compose
+from central.connectors.drop_folder.outgoing import SUFFIX, OutFolder, compose
+from central.connectors.files.dialect import Dialect
+from central.connectors.files.writing import compose_file, unfit
 from shared.clock import Clock
 from shared.errors import ConfigError
 
@@ -54,6 +58,13 @@ class DropFolderSettings(BaseModel):
     settle_s: float = Field(
         2.0, ge=0, le=3_600, description="A dropped file is read once it has not changed for so long."
     )
+    out: Dialect = Field(
+        Dialect(form="ndjson"),
+        description="How mapped records are written; documents as sealed are NDJSON always.",
+    )
+    columns: list[str] = Field(
+        default_factory=list, description="Columns that CSV and Excel begin with, in this order."
+    )
 
 
 class DropFolder(Connector):
@@ -61,6 +72,7 @@ class DropFolder(Connector):
     tested = "a real system: folders on disk, in every run of the tests"
     Settings = DropFolderSettings
     idempotency = Idempotency.FILE_DROP
+    targets: ClassVar[Mapping[str, Target]] = {"file": Target("Records in files")}
     whole = True
     timeout_s: ClassVar[float] = 20.0
 
@@ -134,10 +146,13 @@ class DropFolder(Connector):
             return self._out.batches()
 
         delivered = await self._blocking(self._out_thread, look)
-        if batch.batch_id in delivered:
-            return frozenset(delivery.key for delivery in batch.deliveries)
-        await self._read_forgotten(delivered, unknown_batches)
         keys = {delivery.key for delivery in batch.deliveries}
+        if path := delivered.get(batch.batch_id):
+            # A file of another form may lack what did not fit into it.
+            if path.suffix != SUFFIX:
+                keys &= await self._blocking(self._out_thread, partial(self._out.keys, path))
+            return frozenset(keys)
+        await self._read_forgotten(delivered, unknown_batches)
         return frozenset(key for forgotten in self._forgotten.values() for key in keys & forgotten)
 
     async def _read_forgotten(self, delivered: dict[str, Path], unknown_batches: UnknownBatches) -> None:
@@ -156,17 +171,39 @@ class DropFolder(Connector):
             )
 
     async def deliver(self, batch: Batch) -> Answer:
-        def put() -> None:
-            self._require_mounted()
-            self._out.forget_attempts(batch.batch_id)
-            part = self._out.write(batch.batch_id, secrets.token_hex(4), map(compose, batch.deliveries))
-            try:
-                self._out.place(batch.batch_id, part)
-            except OSError as error:
-                raise NoAnswer(f"whether {part.name} got its name is not sure: {error.strerror}") from error
+        return await self._blocking(self._out_thread, lambda: self._put(batch))
 
-        await self._blocking(self._out_thread, put)
-        return Answer()
+    def _put(self, batch: Batch) -> Answer:
+        self._require_mounted()
+        self._out.forget_attempts(batch.batch_id)
+        attempt, out = secrets.token_hex(4), self._settings.out
+        rejected: dict[str, Rejection] = {}
+        if out.form == "ndjson" or any(one.record is None for one in batch.deliveries):
+            part = self._out.write(batch.batch_id, attempt, map(compose, batch.deliveries))
+        else:
+            rejected = self._unfit(batch)
+            fit = [one for one in batch.deliveries if one.key not in rejected]
+            if not fit:
+                return Answer(rejected)
+            content = compose_file([one.record or {} for one in fit], out, self._settings.columns)
+            self._out.note_keys(batch.batch_id, [one.key for one in fit])
+            part = self._out.write(batch.batch_id, attempt, [content], f".{out.form}")
+        try:
+            self._out.place(batch.batch_id, part)
+        except OSError as error:
+            raise NoAnswer(f"whether {part.name} got its name is not sure: {error.strerror}") from error
+        return Answer(rejected)
+
+    def _unfit(self, batch: Batch) -> dict[str, Rejection]:
+        out, records = self._settings.out, {one.key: one.record or {} for one in batch.deliveries}
+        try:
+            compose_file(list(records.values()), out)
+        except ValueError:
+            found = {key: unfit(record, out) for key, record in records.items()}
+            return {
+                key: Rejection(f"it does not fit into {out.form}", why) for key, why in found.items() if why
+            }
+        return {}
 
     def _require_mounted(self) -> None:
         if not (self._settings.folder / MARKER).exists():

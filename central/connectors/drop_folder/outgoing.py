@@ -1,7 +1,8 @@
 """Batches as files: a reader sees a whole file under its batch id, or none.
 
 `<batch id>.ndjson.<attempt>.part` is written, synced and renamed to `<batch id>.ndjson` in `out/`, then the folder is
-synced. Readers take a file by moving it to `taken/` (or a folder below it). A batch that is in either was delivered.
+synced. Files of other forms hold mapped records and nothing of ours: their delivery keys lie in `keys/` before that.
+Readers take a file by moving it to `taken/` (or a folder below it). A batch that is in either was delivered.
 Invariant: nothing is renamed into `out/` that is, or ever was, in one of the two: whoever takes a batch over first
 removes the earlier attempts' parts, so that a process that was frozen before its rename cannot do it any more.
 All functions block and run outside the event loop.
@@ -15,16 +16,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from central.connectors.base import Delivery, NoAnswer, TargetDenies
+from central.connectors.files.dialect import Dialect
+from central.connectors.files.writing import compose_file
 from shared.canonical import canonical, parse_object
 from shared.errors import BadInput
 from shared.faultpoints import reach
 
 SUFFIX = ".ndjson"
+SUFFIXES = (SUFFIX, ".csv", ".xlsx", ".json", ".xml")
 PART = ".part"
 
 
 def compose(delivery: Delivery) -> bytes:
-    """One line: what identifies the delivery, then header and document as the exact bytes sealed at the till."""
+    """One line: what identifies the delivery, then its record, or header and document as the exact bytes sealed."""
     about = canonical(
         {
             "delivery_key": delivery.key,
@@ -34,6 +38,9 @@ def compose(delivery: Delivery) -> bytes:
             "store": delivery.store,
         }
     )
+    if delivery.record is not None:
+        record = compose_file([delivery.record], Dialect(form="ndjson")).rstrip()
+        return about[:-1] + b',"record":' + record + b"}\n"
     return about[:-1] + b',"header":' + delivery.header + b',"document":' + delivery.payload + b"}\n"
 
 
@@ -43,6 +50,7 @@ class OutFolder:
     def __init__(self, folder: Path, integration: str) -> None:
         self.out = folder / "out"
         self.taken = folder / "taken"
+        self._keys = folder / "keys"
         # Only names that we give: a file that somebody else put there is none of our batches.
         self._ours = re.compile(rf"{re.escape(integration)}-\d{{8}}T\d{{9}}Z-[0-9a-f]{{16}}")
 
@@ -51,20 +59,30 @@ class OutFolder:
         found: dict[str, Path] = {}
         # `out` first: a file that a reader moves meanwhile is then seen twice, never missed.
         for path in (*_files(self.out), *_files_below(self.taken)):
-            batch_id = path.name.removesuffix(SUFFIX)
-            if batch_id != path.name and self._ours.fullmatch(batch_id):
-                found.setdefault(batch_id, path)
+            if path.suffix in SUFFIXES and self._ours.fullmatch(path.stem):
+                found.setdefault(path.stem, path)
         return found
 
     def forget_attempts(self, batch_id: str) -> None:
         """Remove what earlier attempts at this batch left half done; one that still runs then fails at its rename."""
         for path in _files(self.out):
-            if path.name.startswith(f"{batch_id}{SUFFIX}.") and path.name.endswith(PART):
+            if path.name.startswith(f"{batch_id}.") and path.name.endswith(PART):
                 path.unlink(missing_ok=True)
 
-    def write(self, batch_id: str, attempt: str, lines: Iterable[bytes]) -> Path:
+    def note_keys(self, batch_id: str, keys: Iterable[str]) -> None:
+        """Keep the delivery keys of a file that will not hold them itself."""
+        self._keys.mkdir(exist_ok=True)
+        part = self._keys / f"{batch_id}{PART}"
+        with open(part, "w", encoding="utf-8") as file:
+            file.writelines(f"{key}\n" for key in keys)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self._keys / batch_id)
+        sync_folder(self._keys)
+
+    def write(self, batch_id: str, attempt: str, lines: Iterable[bytes], suffix: str = SUFFIX) -> Path:
         """Write one attempt's part, and return once its bytes are on the disk."""
-        part = self.out / f"{batch_id}{SUFFIX}.{attempt}{PART}"
+        part = self.out / f"{batch_id}{suffix}.{attempt}{PART}"
         try:
             with open(part, "xb") as file:
                 file.writelines(lines)
@@ -86,7 +104,7 @@ class OutFolder:
             part.unlink(missing_ok=True)
             return
         try:
-            os.replace(part, self.out / f"{batch_id}{SUFFIX}")
+            os.replace(part, self.out / part.name.removesuffix(PART).rpartition(".")[0])
         except FileNotFoundError:
             raise NoAnswer(f"another process took batch {batch_id} over") from None
         reach("delivery.after_rename")
@@ -99,6 +117,8 @@ class OutFolder:
         Raises:
             TargetDenies: it holds a line that is none of ours; whether its documents were delivered cannot be told.
         """
+        if path.suffix != SUFFIX:
+            return self._noted(path)
         keys = set()
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
@@ -110,6 +130,16 @@ class OutFolder:
                         hint="restore the file, or move it out of the drop folder if its documents shall be sent again",
                     ) from None
         return frozenset(keys)
+
+    def _noted(self, path: Path) -> frozenset[str]:
+        try:
+            return frozenset((self._keys / path.stem).read_text(encoding="utf-8").split("\n")[:-1])
+        except FileNotFoundError:
+            raise TargetDenies(
+                f"{path} bears the name of a batch, but what was delivered with it is not known: "
+                f"{self._keys / path.stem} is missing",
+                hint="restore that file, or move the batch away if its documents shall be sent again",
+            ) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,47 @@ async def test_a_check_makes_nothing(connector: DropFolder, tmp_path: Path):
     assert not finding.ok
     assert "mount" in finding.detail
     assert not (tmp_path / "drop/.counterflow").exists()
+
+
+def mapped(number: int, record: dict[str, Any]) -> Delivery:
+    return delivery(number)._replace(target="file", record=record)
+
+
+async def test_mapped_records_go_out_in_the_other_systems_own_form(tmp_path: Path):
+    """CSV as its import wants it, nothing of ours in it; what was delivered is known from the keys beside it."""
+    settings = DropFolderSettings.model_validate(
+        {
+            "folder": tmp_path,
+            "out": {"form": "csv", "delimiter": ";", "encoding": "cp1251"},
+            "columns": ["no"],
+        }
+    )
+    one = DropFolder("erp", settings, ManualClock())
+    await one.prepare()
+    batch = Batch(
+        BATCH_ID, (mapped(1, {"name": "Молоко", "no": 1}), mapped(2, {"name": "牛奶"}), mapped(3, {"no": 3}))
+    )
+    assert await one.probe(batch, all_known) == frozenset()
+    answer = await one.deliver(batch)
+    assert list(answer.rejected) == [batch.deliveries[1].key]
+    placed = tmp_path / "out" / f"{BATCH_ID}.csv"
+    assert placed.read_bytes().decode("cp1251") == "no;name\n1;Молоко\n3;\n"
+    # What did not fit is not taken for delivered, neither by this batch nor by one that a restored centre makes.
+    went = {batch.deliveries[0].key, batch.deliveries[2].key}
+    assert await one.probe(batch, all_known) == went
+    again = Batch(BATCH_ID.replace("0123", "9999"), batch.deliveries)
+    assert await one.probe(again, all_forgotten) == went
+    placed.rename(tmp_path / "taken" / placed.name)
+    assert await one.probe(batch, all_known) == went
+    (tmp_path / "keys" / BATCH_ID).unlink()
+    with pytest.raises(TargetDenies, match="is missing"):
+        await one.probe(batch, all_known)
+
+
+async def test_mapped_records_are_lines_with_their_key_where_nothing_else_is_said(
+    connector: DropFolder, tmp_path: Path
+):
+    await connector.deliver(Batch(BATCH_ID, (mapped(1, {"sum": Decimal("1.50")}), delivery(2))))
+    first, second = (tmp_path / "drop/out" / f"{BATCH_ID}.ndjson").read_bytes().splitlines()
+    assert first.endswith(b',"record":{"sum":1.50}}')
+    assert b'"document":' in second
