@@ -69,7 +69,7 @@ async def test_every_operation_is_described(tmp_path: Path) -> None:
         }
         named = {(method.upper(), path) for path, item in described["paths"].items() for method in item}
         assert len(named) == len(served) == len(app[ENDPOINTS])
-        assert {method for method, _ in named} <= {"GET", "POST", "PATCH"}
+        assert {method for method, _ in named} <= {"GET", "POST", "PUT", "PATCH"}
         schemas = described["components"]["schemas"]
         for reference in references(described):
             assert reference.removeprefix("#/components/schemas/") in schemas
