@@ -117,7 +117,10 @@ def _take(command: Any, name: str, arguments: list[str], named_only: bool) -> No
         return
     with command.make_context(name, arguments) as context:
         if is_group:
-            found, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            given = [*context._protected_args, *context.args]
+            if command.invoke_without_command and not given:
+                return
+            found, inner, rest = command.resolve_command(context, given)
             _take(inner, found, rest, named_only)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from central.connectors.tryton.rpc import Session, Tryton
 from tests.support.processes import Process, ProcessFailed, free_port, python
-from tests.support.tryton_process import DATABASE, PASSWORD, write_config
+from tests.support.tryton_process import DATABASE, PASSWORD
 
 PROCESS = "tests.support.tryton_process"
 START_DEADLINE_S = 60.0
@@ -55,11 +55,10 @@ class TrytonServer(Process):
 
     def __init__(self, folder: Path, template: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__("tryton", python("-m", PROCESS, "serve", str(folder)), folder)
         self.port = free_port()
+        super().__init__("tryton", python("-m", PROCESS, "serve", str(folder), str(self.port)), folder)
         self.database = folder / template.name
         shutil.copy(template, self.database)
-        write_config(folder, self.port)
 
     @property
     def url(self) -> str:

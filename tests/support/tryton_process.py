@@ -1,8 +1,8 @@
 """Tryton in processes of its own: its configuration is its process's, and so is the SQLite that it runs on.
 
-    python -m tests.support.tryton_process make <folder>     make <folder>/erp.sqlite
-    python -m tests.support.tryton_process serve <folder>    serve it until ended
-    python -m tests.support.tryton_process admin <args>      trytond-admin
+    python -m tests.support.tryton_process make <folder>            make <folder>/erp.sqlite
+    python -m tests.support.tryton_process serve <folder> <port>    serve it until ended
+    python -m tests.support.tryton_process admin <args>             trytond-admin
 
 `make` leaves one company, its chart of accounts, a tax of 20 %, a sale point, three ways to pay, a price list and the
 users that the tests sign in as. What a test changes afterwards goes through the connector or JSON-RPC.
@@ -239,7 +239,8 @@ def main(command: str, *args: str) -> None:
     elif command == "serve":
         from trytond.cli import main as serve
 
-        sys.argv[1:] = ["-c", str(Path(args[0]) / CONFIG), "-d", DATABASE]
+        config = write_config(Path(args[0]).resolve(), int(args[1]))
+        sys.argv[1:] = ["-c", str(config), "-d", DATABASE]
         serve()
     else:
         from trytond.cli.admin import main as admin
