@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import one_of
@@ -67,6 +67,20 @@ async def has_work(connection: AsyncConnection, integration_no: int, now_ms: int
         return True
     batch = select(1).where(_due(integration_no, now_ms, ask_person)).limit(1)
     return (await connection.execute(batch)).first() is not None
+
+
+async def due_in_ms(connection: AsyncConnection, integration_no: int, now_ms: int) -> int | None:
+    """How long until its pause is over, or else a batch that was begun may be leased; None where nothing is begun."""
+    paused = select(integrations.c.paused_until_ms).where(integrations.c.integration_no == integration_no)
+    rest_ms = int((await connection.execute(paused)).scalar_one_or_none() or 0) - now_ms
+    if rest_ms > 0:
+        return rest_ms
+    not_before, leased = batches.c.not_before_ms, batches.c.leased_until_ms
+    due = select(func.min(case((not_before > leased, not_before), else_=leased))).where(
+        batches.c.integration_no == integration_no, _OPEN, batches.c.state.in_(_LEASABLE)
+    )
+    earliest = (await connection.execute(due)).scalar_one_or_none()
+    return None if earliest is None else max(0, earliest - now_ms)
 
 
 async def lease_open_batch(

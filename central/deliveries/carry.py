@@ -38,7 +38,7 @@ from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.deliveries.records import Member
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
-from shared.backoff import next_delay
+from shared.backoff import full_jitter
 from shared.clock import Clock, rfc3339
 from shared.errors import CounterflowError
 
@@ -207,6 +207,7 @@ class Carrier:
             await kept.forget(self._database, connection, one.integration_no, which)
             now_ms = await self._database.now_ms(connection)
             await self._write_back(connection, one, held, written, now_ms)
+            await attempts.close_circuit(connection, one.integration_no)
 
         await self._database.run(work)
         return replace(held, deliveries=left)
@@ -258,9 +259,7 @@ class Carrier:
         async def work(connection: AsyncConnection) -> int | None:
             now_ms = await self._database.now_ms(connection)
             failures = await attempts.count_failure(self._database, connection, one.integration_no, now_ms)
-            delay_s = next_delay(
-                failures, self._rng, extra.get("retry_after_s"), plan.PAUSE_BASE_S, plan.PAUSE_CAP_S
-            )
+            delay_s = self._delay_s(failures, extra.get("retry_after_s"))
             consequence = plan.after_failure(failure, held.attempts, delay_s, connector.timeout_s, failures)
             if isinstance(consequence, plan.Pause):
                 # It says that nothing was sent, so what was known of the batch before still holds.
@@ -288,6 +287,13 @@ class Carrier:
         if until_ms is not None and "retry_after_s" in extra:
             await self._budgets.rest(budget_of(one), until_ms)
 
+    def _delay_s(self, failures: int, wish_s: float | None) -> float:
+        """How long to rest after so many failures in a row, where the system may have said when to come back."""
+        if wish_s is None:
+            return full_jitter(failures, self._rng, plan.PAUSE_BASE_S, plan.PAUSE_CAP_S)
+        # Its word counts; a little more, so that all who heard it do not come at once.
+        return wish_s + full_jitter(1, self._rng, plan.PAUSE_BASE_S)
+
     async def _refused(
         self,
         one: Integration,
@@ -309,7 +315,7 @@ class Carrier:
             "delivery_refused",
             extra={"integration": one.name, "batch": held.batch_id, "reasons": list(by_reason)},
         )
-        delay_s = next_delay(held.attempts + 1, self._rng, None, plan.RETRY_BASE_S, plan.RETRY_CAP_S)
+        delay_s = full_jitter(held.attempts + 1, self._rng, plan.RETRY_BASE_S, plan.RETRY_CAP_S)
         consequence = plan.after_failure(Failure.REJECTED, held.attempts, delay_s, connector.timeout_s)
 
         async def work(connection: AsyncConnection) -> None:

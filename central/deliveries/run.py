@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 
+from central.db import attempts
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.deliveries.batches import take
@@ -23,6 +24,8 @@ from shared.clock import Clock
 
 IDLE_S = 5.0
 """Between looks when nothing wakes a worker: other nodes apply documents too, and pauses end."""
+SOONEST_S = 0.1
+"""Between looks at a batch that is due but that another node takes at this moment."""
 GATHER_S = 0.5
 """After a wake-up, so that a trickle of sales makes a batch each half second and not one each."""
 logger = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ class DeliveryRunner:
         self._sweep = Sweep(database, integrations, clock)
         self.wake = wake or asyncio.Event()
         self._wakes: dict[int, asyncio.Event] = {}
-        self._rests: dict[int, float] = {}  # seconds until an integration's budget allows a call
+        self._rests: dict[int, float] = {}  # seconds until there may be something to do for an integration
         self._sweep_now = asyncio.Event()
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class DeliveryRunner:
         if held is None:
             if paid:
                 await self.budgets.settle(budget_of(one), -1)
+            await self._rest(integration_no)
             return False
         try:
             await self._carrier.carry(one, connector, held)
@@ -107,12 +111,28 @@ class DeliveryRunner:
             logger.warning("delivery_lease_lost", extra={"integration": one.name, "batch": held.batch_id})
         return True
 
+    async def resume(self, one: Integration) -> None:
+        """Somebody at HQ says that it is well: rests and failures so far are forgotten, and it goes on now."""
+        await self.budgets.resume(budget_of(one))
+        async with self._database.write() as connection:
+            await attempts.close_circuit(connection, one.integration_no)
+        self.wake.set()
+
     async def sweep(self) -> int:
         """Make ready what is missing; returns how many deliveries that were."""
         added = await self._sweep.all()
         if await self._records.wake() or added:
             self.wake.set()
         return added
+
+    async def _rest(self, integration_no: int) -> None:
+        """Note when to look again: a pause of a second is not a rest of five."""
+        async with self._database.read() as connection:
+            now_ms = await self._database.now_ms(connection)
+            due_ms = await rows.due_in_ms(connection, integration_no, now_ms)
+        if due_ms is not None:
+            rest_s = max(due_ms / 1000, SOONEST_S)
+            self._rests[integration_no] = max(rest_s, self._rests.get(integration_no, 0.0))
 
     async def _pay(self, one: Integration) -> bool:
         """Take one call of the integration's credential; False when it has none left now."""

@@ -98,7 +98,7 @@ class DeliveriesApi(Part):
         name = request.match_info["name"]
         note = self.note(request, "integration.run", {"name": name})
         one = await self.centre.integrations.resume(name, audited=note)
-        self.centre.deliveries.wake.set()
+        await self.centre.deliveries.resume(one)
         self.centre.imports.wake.set()
         return reply(request, await self._integration_row(one))
 
