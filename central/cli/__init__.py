@@ -28,6 +28,7 @@ from central.cli import (
     sources,
     stations,
     stuck,
+    templates,
 )
 from central.cli.client import Connection, config_file
 from shared import PROTOCOL_VERSION, __version__
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 local.add_to(app)
 oversight.add_to(app)
+templates.add_to(app)
 for name, group in (
     ("stores", registry.stores),
     ("groups", registry.groups),

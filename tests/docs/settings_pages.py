@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from central import config as centre
 from central.connectors import CONNECTORS
 from edge_agent import config as agent
-from tests.docs.fields import absent, cell, type_of
+from tests.docs.fields import absent, cell, table, type_of
 
 HERE = {"data_dir": "a folder of this user, named by `config check`"}
 """Defaults that depend on the machine."""
@@ -79,6 +79,9 @@ def connector_settings() -> str:
                 _facts(field, hints[setting]),
                 "",
             ]
+        for part in hints.values():
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                lines += [f"### {part.__name__}", "", *table(part), ""]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from central.api.admin.registry import RegistryApi
 from central.api.admin.sources import SourcesApi
 from central.api.admin.stations import StationsApi
 from central.api.admin.stuck import StuckApi
+from central.api.admin.templates import TemplatesApi
 
 
 class AdminApi(
@@ -29,5 +30,6 @@ class AdminApi(
     CrossrefApi,
     SourcesApi,
     PartiesApi,
+    TemplatesApi,
 ):
     """All of `/v1/admin`, one part per chapter."""
