@@ -10,7 +10,11 @@ from tests.support.hq import HQ, open_hq
 
 
 async def fetch(hq: HQ, path: str) -> tuple[int, str, bytes]:
-    headers = {"Authorization": f"Bearer {hq.key}", wire.REQUEST_ID_HEADER: "0123456789abcdef"}
+    headers = {
+        "Authorization": f"Bearer {hq.key}",
+        "Accept-Encoding": "identity",
+        wire.REQUEST_ID_HEADER: "0123456789abcdef",
+    }
     async with hq.session.get(hq.url + path, headers=headers) as answer:
         return answer.status, answer.headers["Content-Type"], await answer.read()
 
