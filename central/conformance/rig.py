@@ -39,6 +39,10 @@ class Rig(ABC):
     def meet(self, fault: Fault) -> AbstractAsyncContextManager[None]:
         """Inside it the fault happens, for as many requests as it lasts; at its end it must have happened."""
 
+    @abstractmethod
+    async def consume(self) -> None:
+        """The system goes on working with what it got, e.g. takes the files away; most just keep it."""
+
     # ---- for connectors that read ----
 
     async def put(self, key: str) -> None:

@@ -89,14 +89,32 @@ async def a_look_finds_all_before_and_after(rig: Rig) -> None:
     if await connector.probe(Batch(_batch_id(1), [one]), _all_unknown):
         raise Fails("it finds what was never sent")
     await connector.deliver(Batch(_batch_id(1), [one]))
+    await rig.consume()
     found = await rig.connect().probe(Batch(_batch_id(2), [one, two]), _all_unknown)
     if set(found) != {one.key}:
         raise Fails(f"after a send of {one.number} it finds {sorted(found)}")
 
 
+async def a_look_changes_nothing(rig: Rig) -> None:
+    connector = rig.connect()
+    for _ in range(3):
+        await connector.probe(Batch(_batch_id(1), [rig.delivery(1)]), _all_unknown)
+    if await rig.effects():
+        raise Fails("asking has an effect")
+
+
+async def it_says_what_it_is(rig: Rig) -> None:
+    """Batches and requests have a bound, and what it uses has a name."""
+    connector = rig.connect()
+    bounds = (connector.batch_documents, connector.batch_bytes, connector.timeout_s)
+    if min(bounds) <= 0 or not (connector.resource and connector.title and connector.tested):
+        raise Fails(f"bounds {bounds}, resource {connector.resource!r}, title {connector.title!r}")
+
+
 async def overlapping_batches_of_a_forgetful_centre(rig: Rig) -> None:
     for number, members in enumerate(((1, 2), (2, 3), (1, 2, 3, 4))):
         await send_as_the_centre(rig, [rig.delivery(one) for one in members], _batch_id(number))
+        await rig.consume()
     await each_once(rig, [rig.delivery(number) for number in (1, 2, 3, 4)])
 
 
@@ -105,6 +123,7 @@ async def each_once_under(fault: Fault, rig: Rig) -> None:
     async with rig.meet(fault):
         await send_as_the_centre(rig, deliveries, _batch_id(1))
     await each_once(rig, deliveries)
+    await rig.consume()
     # Once more, as a centre does that was restored from a backup.
     await send_as_the_centre(rig, deliveries, _batch_id(2))
     await each_once(rig, deliveries)
@@ -213,8 +232,10 @@ _READING: Mapping[Fault, Check] = {
 
 CHECKS: Mapping[str, Check] = {
     "every fault is met or impossible": every_fault_is_met_or_impossible,
+    "it says what it is": it_says_what_it_is,
     "what is sent is there once": what_is_sent_is_there_once,
     "a look finds all, before and after": a_look_finds_all_before_and_after,
+    "a look changes nothing": a_look_changes_nothing,
     "overlapping batches of a forgetful centre": overlapping_batches_of_a_forgetful_centre,
     **{fault.value: partial(each_once_under, fault) for fault in OUT},
     Fault.WRONG_CREDENTIALS.value: wrong_credentials_are_told_and_send_nothing,

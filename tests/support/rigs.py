@@ -70,6 +70,9 @@ class EmulatorRig(Rig):
         settings = EmulatorSettings.model_validate(self._settings | wrong)
         return self.connector("erp", settings, clock(off=clock_off))
 
+    async def consume(self) -> None:
+        """It keeps what it has."""
+
     async def effects(self) -> list[str]:
         return list(self.emulator.effects)
 
@@ -118,6 +121,10 @@ class DropFolderRig(Rig):
     def connect(self, *, wrong_credentials: bool = False, clock_off: bool = False) -> Connector:
         kind = CONNECTORS["drop_folder"]
         return kind("erp", kind.Settings.model_validate({"folder": self.folder}), clock(off=clock_off))
+
+    async def consume(self) -> None:
+        for path in (self.folder / "out").glob("*.ndjson"):
+            path.rename(self.folder / "taken" / path.name)
 
     async def effects(self) -> list[str]:
         return [
@@ -184,6 +191,9 @@ class TrytonRig(Rig):
             "password": "wrong" if wrong_credentials else PASSWORD,
         }
         return Impatient("erp", TrytonSettings.model_validate(settings), clock(off=clock_off))
+
+    async def consume(self) -> None:
+        """It keeps what it has."""
 
     async def effects(self) -> list[str]:
         wanted = {delivery(number, self.salt).key for number in range(20)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -268,3 +269,40 @@ async def test_a_bad_tax_identifier_is_refused_in_tryton_s_words(connect: Connec
     """A person can act on it."""
     with pytest.raises(Exception, match="BE0000000000"):
         await connect().create("party", {"name": "x", "tax_id": "BE0000000000", "tax_id_type": "eu_vat"})
+
+
+async def test_a_draft_that_never_got_its_note_is_removed_after_a_while(
+    server: TrytonServer, connect: Connect, milk: str
+):
+    """The process died between draft and note. A younger one, and what bears a note, stay: they may be under way."""
+    (product,) = await server.call("model.product.product.search", [["code", "=", milk]], 0, None, None)
+    line = {
+        "product": product,
+        "quantity": 1.0,
+        "unit_gross_price": Decimal(12),
+        "unit_list_price": Decimal(10),
+    }
+    draft = {"point": 1, "company": 1, "date": date(2026, 11, 22), "lines": [["create", [line]]]}
+    create = "model.sale.point.sale.create"
+    old, noted, young = await server.call(create, [draft] * 3, user="exchange")
+    note = {"resource": f"sale.point.sale,{noted}", "message": "somebody's"}
+    await server.call("model.ir.note.create", [note], user="exchange")
+    with server.sql() as database:
+        database.execute(
+            "UPDATE sale_point_sale SET create_date = datetime(create_date, '-11 minutes') WHERE id IN (?, ?)",
+            (old, noted),
+        )
+    await connect().deliver(batch(delivery(milk)))
+    there = {row["id"] for row in await sales(server)}
+    assert {old, noted, young} & there == {noted, young}
+
+
+async def test_a_sale_may_stay_done_until_somebody_posts_it(
+    server: TrytonServer, connect: Connect, milk: str
+):
+    """With `post` off the books are Tryton's people's; the sale is there, once, all the same."""
+    one = delivery(milk)
+    connector = connect(post=False)
+    await connector.deliver(batch(one))
+    assert set(await connector.probe(batch(one), unknown)) == {one.key}
+    assert await held(server, one) == [("done", Decimal("12.00"))]
