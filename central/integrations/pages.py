@@ -6,6 +6,7 @@ one is not taken, or they would overwrite each other at every run for ever.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from shared.catalog.entities import ENTITIES
 from shared.errors import BadInput
 
 SAMPLES = 5
+BREATH = 50
+"""Records that are worked on before others are served."""
 LISTED = 1_000
 """Rows of each sort that are named in a dry run's list."""
 
@@ -74,6 +77,12 @@ class Tally:
         setattr(self, what, getattr(self, what) + 1)
         if len(self.listed[what]) < LISTED:
             self.listed[what].append(key)
+
+
+async def breathe(line: int) -> None:
+    """Let stations be served between records: a page is a second's work."""
+    if line % BREATH == 0:
+        await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
@@ -211,6 +220,7 @@ class Pages:
                 self._refuse(row.line, row.id, error, known.get(row.id))
                 continue
             row.values = values
+            await breathe(row.line)
             if place is None:
                 placed.setdefault(None, []).append(row)  # the entity's model says what is wrong
             elif self._is_first(*place, row):
@@ -236,6 +246,7 @@ class Pages:
             version = version_of(change[1].payload)
             self.became.append(Became(row.id, row.hash, change[0], change[1].key, version))
             self._count(row, before, version, change[1].payload)
+            await breathe(row.line)
 
     def _count(self, row: _Row, before: bytes | None, version: bytes, payload: bytes) -> None:
         if before is None:

@@ -1,4 +1,4 @@
-"""Measure W1 to W8 against the limits of this machine: `python3 run.py bench [W1 W2 …] [--json]`.
+"""Measure W1 to W9 against the limits of this machine: `python3 run.py bench [W1 W2 …] [--json]`.
 
 Every figure stands beside the raw limit that was measured in the same run; both are medians. The table (or the JSON)
 goes to stdout, talk to stderr. Exit code 1: an aim was missed.
@@ -23,7 +23,7 @@ from tests.benchmarks.bench import TINY, Bench, Sizes
 from tests.benchmarks.result import Figure, dump, table
 
 BUSY_LOAD = 0.7
-WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8")
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8", "W9")
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -31,7 +31,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         prog="run.py bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "workloads", nargs="*", type=str.upper, metavar="W", help="W1 to W8; all when none is named"
+        "workloads", nargs="*", type=str.upper, metavar="W", help="W1 to W9; all when none is named"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--runs", type=int, help="how often each is measured (3)")
