@@ -115,6 +115,7 @@ class Centre:
         )
         self.triggers = Triggers(self.integrations, self.pulls, self.keys)
         self.imports = FileImports(database, self.integrations, self.publisher, clock, node=self.node)
+        self.imports.listeners.append(self.pulls.list_taken)
         self.metrics = Metrics()
 
     @classmethod

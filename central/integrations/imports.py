@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -70,6 +70,8 @@ class FileImports:
         self._rests: dict[int, int] = {}  # after a failure, the tick at which to look again
         self.wake = asyncio.Event()
         """Look now."""
+        self.listeners: list[Callable[[Integration], Awaitable[None]]] = []
+        """Told whose list was dealt with."""
 
     async def run(self) -> None:
         """Take in what comes until cancelled."""
@@ -98,6 +100,8 @@ class FileImports:
             return False
         report = await self._known_report(one, incoming) or await self._take(one, incoming)
         await connector.settle(incoming, report)
+        for listener in self.listeners:
+            await listener(one)
         logger.info(
             "list_taken",
             extra={

@@ -100,6 +100,12 @@ class Pulls:
         self.wake.set()
         return wanted
 
+    async def list_taken(self, one: Integration) -> None:
+        """A list of an integration was taken: pulls that wait for a file run."""
+        for pull in one.definition.pull:
+            if "file" in pull.on and pull.enabled:
+                await self.ask(one.name, pull.name)
+
     # ---- the loop ----
 
     async def run(self) -> None:
@@ -189,7 +195,7 @@ class Pulls:
 
     async def _begin(self, one: Integration, pull: Pull, wanted: Due, now_ms: int) -> int:
         async def work(connection: AsyncConnection) -> int:
-            run_no = await rows.begin_run(
+            return await rows.begin_run(
                 connection,
                 integration_no=one.integration_no,
                 pull=pull.name,
@@ -199,8 +205,6 @@ class Pulls:
                 node=self._node,
                 started_ms=now_ms,
             )
-            await rows.put_state(self._database, connection, one.integration_no, pull.name, run_ms=now_ms)
-            return run_no
 
         return await self._database.run(work)
 
@@ -223,6 +227,9 @@ class Pulls:
             now_ms = await self._database.now_ms(connection)
             await rows.end_run(connection, run_no, now_ms, result, report)
             values: dict[str, Any] = {"problem": problem, "failures": 0, "not_before_ms": 0}
+            if result != "stopped":
+                # Only now: a run that a death or a new version ended is due again at once.
+                values["run_ms"] = started_ms
             if result == "taken":
                 assert run is not None
                 if run.cursor is not None:

@@ -242,6 +242,31 @@ async def test_a_switch_stops_the_run_that_is_under_way(centre: Centre):
     assert (await centre.report())["result"] == "stopped"
 
 
+async def test_a_run_that_a_death_ended_is_made_again_at_once(centre: Centre):
+    """It is not a schedule later that the next node goes on, and nothing is missing or doubled."""
+    centre.shop.put("products", APPLE, BREAD)
+    await centre.connect({"page": 1, "every": "24h"})
+
+    def die(_page: int) -> None:
+        raise asyncio.CancelledError
+
+    centre.shop.script.extend(["ok", die])
+    with pytest.raises(asyncio.CancelledError):
+        await centre.node().step(1)
+    assert await centre.until_idle() == 1
+    assert [run.result for run in await centre.runs()] == ["taken", "stopped"]
+    assert len(await centre.catalog()) == 2
+
+
+async def test_a_list_that_was_taken_starts_the_pulls_that_wait_for_it(centre: Centre):
+    """`on = ["file"]`."""
+    one = await centre.connect({"every": None, "on": ["file"]}, {"name": "other", "every": None})
+    centre.clock.move(1)
+    await centre.node().list_taken(one)
+    assert await centre.until_idle() == 1
+    assert [run.pull for run in await centre.runs()] == ["goods"]
+
+
 async def test_whoever_asks_is_served_at_once(centre: Centre):
     """S6, S7: a run may be asked for at any time, full or not, pause or none."""
     await centre.connect({"every": None, "full_every": None})
