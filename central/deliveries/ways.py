@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from central.connectors.base import Connector
+from central.connectors.base import Connector, Idempotency
 from central.integrations.definition import Definition, Deliver
 from central.integrations.mapping.compile import compile_fields
 from central.integrations.mapping.conditions import Condition
@@ -22,6 +22,7 @@ from central.integrations.mapping.errors import FieldError
 from central.integrations.mapping.grouping import Split
 from central.integrations.mapping.lookups import LookUp
 from central.integrations.mapping.make import Mapping_
+from shared.errors import BadInput
 
 _POSITION = re.compile(r"\[\d+\]")
 
@@ -68,27 +69,40 @@ def compile_ways(definition: Definition, kind: type[Connector]) -> dict[str, Way
     """The ways of a definition by their effects.
 
     Raises:
-        BadInput: a filter or a mapping is wrong.
+        BadInput: as `compile_way`.
     """
-    ways = {}
-    for deliver in definition.deliver:
-        mapping = None
-        if deliver.target is not None:
-            declared = kind.targets.get(deliver.target)
-            mapping = compile_fields(
-                deliver.fields,
-                maps=definition.maps,
-                source=None,
-                target=declared.fields if declared else None,
-                system=definition.name,
-            )
-        ways[deliver.name] = Way(
-            deliver,
-            Condition(deliver.filter) if deliver.filter else None,
-            mapping,
-            Split(deliver.split) if deliver.split else None,
+    return {deliver.name: compile_way(definition, deliver, kind) for deliver in definition.deliver}
+
+
+def compile_way(definition: Definition, deliver: Deliver, kind: type[Connector]) -> Way:
+    """One way of a definition.
+
+    Raises:
+        BadInput: a filter, a split or a mapping is wrong, or this centre or the connector cannot do what is asked.
+    """
+    if deliver.group is not None:
+        raise BadInput(
+            "documents are not grouped yet: each one would be sent by itself",
+            hint="leave `group` out, or let the other system sum them up",
         )
-    return ways
+    if deliver.split and kind.idempotency is Idempotency.AT_LEAST_ONCE:
+        raise BadInput(f"{kind.title} cannot be asked what it has, so a document cannot be sent in parts")
+    mapping = None
+    if deliver.target is not None:
+        declared = kind.targets.get(deliver.target)
+        mapping = compile_fields(
+            deliver.fields,
+            maps=definition.maps,
+            source=None,
+            target=(declared.fields or None) if declared else None,
+            system=definition.name,
+        )
+    return Way(
+        deliver,
+        Condition(deliver.filter) if deliver.filter else None,
+        mapping,
+        Split(deliver.split) if deliver.split else None,
+    )
 
 
 def reason_of(errors: Collection[FieldError]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from graphlib import CycleError, TopologicalSorter
 
 import pydantic
 
 from central.connectors.base import Connector, Finding
+from central.deliveries.ways import compile_way
 from central.integrations.definition import Definition
-from central.integrations.mapping.compile import compile_fields
 from central.integrations.secret_values import resolved
 from central.integrations.shaping import Shaper
 from shared.clock import Clock
@@ -66,15 +67,13 @@ def check_names(kind: type[Connector], definition: Definition) -> None:
         for needed in deliver.needs:
             if needed not in names or needed == deliver.name:
                 raise _unknown(f'deliver "{deliver.name}"', "effect", needed, names, "the integration")
-        if deliver.target is not None:
-            with _named(f'deliver "{deliver.name}"'):
-                compile_fields(
-                    deliver.fields,
-                    maps=definition.maps,
-                    source=None,
-                    target=kind.targets[deliver.target].fields or None,
-                    system=definition.name,
-                )
+        with _named(f'deliver "{deliver.name}"'):
+            compile_way(definition, deliver, kind)
+    try:
+        TopologicalSorter({one.name: one.needs for one in definition.deliver}).prepare()
+    except CycleError as error:
+        circle = " needs ".join(f'"{name}"' for name in error.args[1])
+        raise BadInput(f"none of these would ever be sent: {circle}", code="invalid-fields") from None
 
 
 @contextmanager

@@ -1,0 +1,41 @@
+"""What a `[[deliver]]` may ask for is told when it is stated, not when the first document is on its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from central.integrations.build import check_names
+from central.integrations.definition import Definition
+from shared.errors import BadInput
+from tests.support.scripted_connector import PlainConnector, ScriptedConnector
+
+PLAIN: dict[str, Any] = {"name": "order", "kinds": ["sale"], "target": "orders", "fields": {"a": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("delivers", "told"),
+    [
+        ([PLAIN | {"filter": "payload.["}], 'deliver "order"'),
+        ([PLAIN | {"split": "lines["}], 'deliver "order"'),
+        ([PLAIN | {"fields": {"a": {"ref": "nothing", "value": "x"}}}], 'deliver "order"'),
+        ([PLAIN | {"group": {"by": ["shift"]}}], "not grouped yet"),
+        ([PLAIN | {"needs": ["b"]}, PLAIN | {"name": "b", "needs": ["order"]}], "ever be sent"),
+    ],
+)
+def test_what_cannot_be_delivered_is_refused_when_it_is_stated(delivers: list[dict[str, Any]], told: str):
+    """Filters, splits, mappings, circles of needs: with the name of the part that is wrong."""
+    definition = Definition.model_validate({"name": "erp", "connector": "scripted", "deliver": delivers})
+    with pytest.raises(BadInput, match=told):
+        check_names(ScriptedConnector, definition)
+
+
+def test_nothing_is_split_for_a_system_that_cannot_be_asked():
+    """Of a document in parts, some may have arrived: only a system that can be asked tells which."""
+    definition = Definition.model_validate(
+        {"name": "erp", "connector": "plain", "deliver": [PLAIN | {"split": "payload.lines"}]}
+    )
+    check_names(ScriptedConnector, definition)
+    with pytest.raises(BadInput, match="cannot be asked"):
+        check_names(PlainConnector, definition)
