@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import datetime as dt
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-import python_calamine
+import orjson
 
 from central.connectors.files.dialect import Dialect
 from shared.errors import BadInput, TooLarge
@@ -28,6 +29,7 @@ WHOLE_MAX_BYTES = 64 << 20
 """A JSON or Excel file is read as a whole; a longer list is sent as NDJSON or CSV."""
 UNPACKED_MAX_BYTES = 512 << 20
 """Excel files are packed; a small one may hold terabytes."""
+_READER = Path(__file__).with_name("sheet.py")
 
 
 class Record(NamedTuple):
@@ -249,23 +251,31 @@ def sheet_rows(path: Path, name: str | None) -> Iterator[list[str]]:
     """
     must_be_small(path)
     _must_unpack_small(path)
-    try:
-        workbook = python_calamine.CalamineWorkbook.from_path(str(path))
-    except (python_calamine.CalamineError, OSError) as error:
-        raise BadInput(f"{path.name} is no Excel file: {error}") from None
-    with workbook:
-        if not workbook.sheet_names or (name is not None and name not in workbook.sheet_names):
-            raise BadInput(
-                f'{path.name} has no sheet "{name}"', hint=f"there are {', '.join(workbook.sheet_names[:20])}"
-            )
-        sheet = workbook.get_sheet_by_name(name or workbook.sheet_names[0])
-        for _ in range(sheet.start[0] if sheet.start else 0):
-            yield []  # calamine begins at the first row that holds something
-        for row in sheet.iter_rows():
-            cells = [_cell(value) for value in row]
-            while cells and not cells[-1].strip():
-                cells.pop()
-            yield cells
+    words = [sys.executable, "-I", str(_READER), str(path), name or ""]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        assert reader.stdout
+        try:
+            for line in reader.stdout:
+                row = orjson.loads(line)
+                if isinstance(row, dict):
+                    raise _no_sheet(path, name, row)
+                yield row
+        except orjson.JSONDecodeError:
+            reader.kill()  # it died in the middle of a line
+        except BaseException:
+            reader.kill()
+            raise
+    if reader.returncode:
+        raise BadInput(
+            f"{path.name} cannot be read as an Excel file: it is damaged, or asks for too much memory or time",
+            hint="save it as .xlsx once more, without cells far out, or as CSV",
+        )
+
+
+def _no_sheet(path: Path, name: str | None, told: dict[str, Any]) -> BadInput:
+    if "error" in told:
+        return BadInput(f"{path.name} is no Excel file: {told['error']}", hint="save it as .xlsx")
+    return BadInput(f'{path.name} has no sheet "{name}"', hint=f"there are {', '.join(told['no_sheet'])}")
 
 
 def _must_unpack_small(path: Path) -> None:
@@ -282,19 +292,6 @@ def _must_unpack_small(path: Path) -> None:
                             raise TooLarge(f"{path.name} unpacks to more than {UNPACKED_MAX_BYTES >> 20} MiB")
     except (BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise BadInput(f"{path.name} is no Excel file: {error}", hint="save it as .xlsx") from None
-
-
-def _cell(value: Any) -> str:
-    """A cell as it would stand in CSV. Excel knows inexact numbers only; their shortest form is what was typed."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return (
-            str(int(value)) if value.is_integer() and abs(value) < 1e15 else format(Decimal(repr(value)), "f")
-        )
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    return str(value)
 
 
 def _sheet(path: Path, dialect: Dialect, skip: int) -> Iterator[Record]:

@@ -79,6 +79,17 @@ def test_an_excel_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monke
         records(path, form="xlsx")
 
 
+def test_a_cell_in_the_far_corner_takes_nothing_down(tmp_path: Path) -> None:
+    """The reader would ask for terabytes and abort: it is a process of its own, and the file is refused."""
+    path = tmp_path / "far.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        page = book.add_worksheet()
+        page.write(0, 0, "code")
+        page.write(1_048_575, 16_383, "x")
+    with pytest.raises(BadInput, match="too much memory"):
+        records(path, form="xlsx")
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "a.xml"
     path.write_text(text, encoding="utf-8")
