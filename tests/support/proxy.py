@@ -295,6 +295,8 @@ class FaultProxy:
             parts = [part async for part in answer]
             self.counters.answers += 1
             for _ in range(now.copies - 1):
+                if b"connection: close" in parts[0].lower():
+                    upstream.abort()  # what is sent behind such an answer is read by nobody
                 await upstream.send(request)
                 self.counters.forwarded += 1
                 self.counters.bytes_up += len(request)
