@@ -13,7 +13,7 @@ from central.api.admin.shapes.crossref import (
     DoubledRow,
     Merge,
     MergeDone,
-    NewCode,
+    NewCounterpart,
     UnmatchedList,
     UnmatchedRow,
 )
@@ -124,11 +124,11 @@ class CrossrefApi(Part):
         "/v1/admin/crossref",
         auth=Auth.ADMIN,
         summary="Say what a system calls one of ours",
-        request=NewCode,
-        reply=NewCode,
+        request=NewCounterpart,
+        reply=NewCounterpart,
     )
     async def set_code(self, request: web.Request) -> web.StreamResponse:
-        new = await read_model(request, NewCode)
+        new = await read_model(request, NewCounterpart)
         match = Match(new.kind, new.ours, new.theirs, new.outlet)
         ours = await CodeActs(self.centre.database).set(new.system, match, who=who(request))
         return reply(request, new.model_copy(update={"ours": ours}))

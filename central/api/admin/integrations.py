@@ -295,10 +295,10 @@ def _difference(one: Difference) -> shapes.DifferenceRow:
     return shapes.DifferenceRow(path=one.path, before=one.before, after=one.after)
 
 
-def _findings(found: object) -> list[shapes.FindingRow]:
+def _findings(found: object) -> list[shapes.CheckFinding]:
     assert isinstance(found, list | tuple)
     rows: list[Finding] = list(found)
-    return [shapes.FindingRow(what=one.what, ok=one.ok, detail=one.detail, hint=one.hint) for one in rows]
+    return [shapes.CheckFinding(what=one.what, ok=one.ok, detail=one.detail, hint=one.hint) for one in rows]
 
 
 def _time(name: str, text: str) -> int:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from central.api.admin.part import PAGING, Part, after_number, next_of, page_of, who
 from central.api.admin.shapes.crossref import (
-    Decision,
+    CodeDecision,
     ReferenceList,
     ReferenceRow,
     UnclearList,
@@ -63,11 +63,11 @@ class PartiesApi(Part):
         "/v1/admin/parties/decide",
         auth=Auth.ADMIN,
         summary="Decide about an unclear party: use a record, create one, or ignore it",
-        request=Decision,
-        reply=Decision,
+        request=CodeDecision,
+        reply=CodeDecision,
     )
     async def decide_party(self, request: web.Request) -> web.StreamResponse:
-        wanted = await read_model(request, Decision)
+        wanted = await read_model(request, CodeDecision)
         await PartyDesk(self.centre.database).decide(
             wanted.system, wanted.party, wanted.decision, wanted.id, who=who(request)
         )

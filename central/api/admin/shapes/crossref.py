@@ -9,7 +9,7 @@ from pydantic import Field
 from central.api.admin.shapes.shape import Shape
 
 
-class NewCode(Shape):
+class NewCounterpart(Shape):
     kind: str = Field(max_length=100, description="item, warehouse, party, organisation, ...")
     ours: str = Field(max_length=200)
     system: str = Field(max_length=200, description="the integration whose code it is")
@@ -96,7 +96,7 @@ class UnclearList(Shape):
     next: str | None = None
 
 
-class Decision(Shape):
+class CodeDecision(Shape):
     system: str = Field(max_length=200)
     party: str = Field(max_length=200)
     decision: Literal["use", "create", "ignore"]

@@ -77,7 +77,7 @@ class Back(Shape):
     version: int | None = Field(None, ge=1, description="default: the one before")
 
 
-class FindingRow(Shape):
+class CheckFinding(Shape):
     what: str
     ok: bool
     detail: str
@@ -85,7 +85,7 @@ class FindingRow(Shape):
 
 
 class Findings(Shape):
-    items: list[FindingRow]
+    items: list[CheckFinding]
 
 
 class PullRow(Shape):
@@ -107,7 +107,7 @@ class IntegrationDetail(Shape):
     enabled: bool
     definition: dict[str, Any] = Field(description="secrets stand as ***")
     checked: str | None
-    findings: list[FindingRow]
+    findings: list[CheckFinding]
     pulls: list[PullRow]
 
 
