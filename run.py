@@ -2,6 +2,7 @@
 
     python3 run.py setup                   make .venv beside this file and install the locked packages
     python3 run.py demo [args...]          set up, then play the demonstration (demo --help)
+    python3 run.py demo erp [args...]      the one with a real ERP: its goods in, sales out (demo erp --help)
     python3 run.py test [--group G ...]    set up, then check and test everything, or the groups named
     python3 run.py bench [W1 ...] [--json] set up, then measure against the limits of this machine
 
@@ -327,7 +328,7 @@ def parse(argv: Sequence[str]) -> Request:
     )
     test.add_argument("--long", action="store_true", help="more seeds, more kills, more data: hours")
     test.add_argument("rest", nargs="*", metavar="-- PYTEST_ARG", help="handed to pytest, after --")
-    verbs.add_parser("demo", help="play the demonstration", add_help=False)
+    verbs.add_parser("demo", help="play the demonstration; `demo erp`: the one with a real ERP", add_help=False)
     verbs.add_parser("bench", help="measure: [W1 ...] [--json]", add_help=False)
     given = parser.parse_args(argv)
     if given.verb == "setup":

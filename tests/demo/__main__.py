@@ -1,5 +1,6 @@
 """`python3 run.py demo`: the main job on a real store's data, over real processes, with a table at the end.
 
+`demo erp` is another one: products from a real ERP, sales into it (`tests/demo/erp/play.py`).
 Exit code 1 if anything differs: a document lost or doubled, a sum, a digest, a finding of `verify`.
 """
 
@@ -9,30 +10,28 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
+from tests.demo import screen
 from tests.demo.data import DemoDataError, StoreData, load_store
+from tests.demo.screen import console
 from tests.demo.story import CURRENCY, Outcome, Story
 from tests.support.chain import Chain
 from tests.support.postgres import PostgresCluster, PostgresUnavailable
 
 BASKETS = 3_000
 STATIONS = 3
-TABLE_WIDTH = 110
-console = Console(stderr=True)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="run.py demo", description="The main job, on a real store's sales.")
+    parser = argparse.ArgumentParser(
+        prog="run.py demo",
+        description="The main job, on a real store's sales. `run.py demo erp` plays the exchange with a real ERP.",
+    )
     parser.add_argument(
         "--postgres", action="store_true", help="two central nodes on PostgreSQL instead of one on SQLite"
     )
@@ -64,71 +63,26 @@ async def demonstrate(options: argparse.Namespace, folder: Path) -> Outcome:
         console.print(
             f"{len(chain.nodes)} central process(es) and {STATIONS} agents run after {time.monotonic() - started:.1f} s"
         )
-        outcome = await tell(chain, data)
+        with screen.bars() as progress:
+            outcome = await Story(chain, data, progress).run()
         outcome.figures["total_s"] = time.monotonic() - started
         if options.json:
             print(json.dumps(as_json(outcome)))
         else:
             show(outcome, data)
         if options.keep:
-            await keep(chain)
+            await screen.keep(chain, f"drop folder {chain.drop}")
         return outcome
-
-
-async def tell(chain: Chain, data: StoreData) -> Outcome:
-    columns = (TextColumn("{task.description:<38}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of)
-            bars.update(tasks[what], completed=min(done, of), total=of)
-
-        return await Story(chain, data, progress).run()
-
-
-async def keep(chain: Chain) -> None:
-    console.print(f"\ncentre      {chain.url}   key {chain.key}")
-    for station in chain.stations:
-        console.print(f"{station.code:<11} {station.url}   token in {station.folder / 'token'}")
-    console.print(f"drop folder {chain.drop}\nEverything is left running; Ctrl-C stops it.")
-    await asyncio.Event().wait()
-
-
-def money(minor: int) -> str:
-    return f"{minor / 100:,.2f}"
 
 
 def show(outcome: Outcome, data: StoreData) -> None:
     """The table, then what was lost, doubled, and how long things took."""
-    table = Table(title="Sold = stored at the centre = delivered", title_justify="left")
-    table.add_column("station")
-    table.add_column("payment")
-    for side in ("sold", "stored", "delivered"):
-        table.add_column(side, justify="right")
-        table.add_column(CURRENCY, justify="right")
-    table.add_column("")
-    for row in outcome.balance.rows:
-        cells = [
-            text
-            for side in (row.sold, row.stored, row.delivered)
-            for text in (str(side.count), money(side.amount_minor))
-        ]
-        table.add_row(row.station, row.payment_type, *cells, "equal" if row.balances else "[red]DIFFERS")
-    sums = [
-        text
-        for side in ("sold", "stored", "delivered")
-        for text in (
-            str(sum(getattr(row, side).count for row in outcome.balance.rows)),
-            money(sum(getattr(row, side).amount_minor for row in outcome.balance.rows)),
+    out = screen.result_console()
+    out.print(
+        screen.balance_table(
+            outcome.balance.rows, CURRENCY, "Sold = stored at the centre = delivered", "delivered"
         )
-    ]
-    table.add_row("all", "", *sums, "", style="bold")
-    out = Console()
-    if not out.is_terminal:
-        out.width = TABLE_WIDTH  # a file or a pipe has no width of its own
-    out.print(table)
+    )
     figures = outcome.figures
     lost, doubled = len(outcome.balance.lost), len(outcome.balance.doubled)
     out.print(f"{lost} lost, {doubled} doubled, {outcome.sold.repeated} answered again")
@@ -159,17 +113,16 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["erp"]:
+        from tests.demo.erp.play import main as play_erp
+
+        return play_erp(sys.argv[2:])
     options = arguments(sys.argv[1:])
-    try:
-        with tempfile.TemporaryDirectory(prefix="counterflow-demo-", ignore_cleanup_errors=True) as folder:
-            outcome = asyncio.run(demonstrate(options, Path(folder)))
-    except (DemoDataError, PostgresUnavailable) as error:
-        console.print(f"[red]the demo cannot run: {error}")
-        return 69
-    except KeyboardInterrupt:
-        console.print("stopped")
-        return 130
-    return 0 if outcome.holds else 1
+
+    async def play(folder: Path) -> bool:
+        return (await demonstrate(options, folder)).holds
+
+    return screen.run_to_end(play, (DemoDataError, PostgresUnavailable))
 
 
 if __name__ == "__main__":

@@ -11,31 +11,20 @@ import asyncio
 import csv
 import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tests.demo import balance
+from tests.demo import balance, facts
 from tests.demo.data import Basket, Product, StoreData, deal
+from tests.demo.facts import Tally
+from tests.demo.screen import Tell
 from tests.support.chain import PRICE_LIST, STORE, Chain, Station
 
 CURRENCY = "USD"
 CHANGED_PRICES = 500
 CUT_AT, KILL_AT, RESTORE_AT = 0.35, 0.5, 0.7
 """Shares of the baskets sold when the line is cut, when one agent is killed, and when the line is back."""
-
-Progress = Callable[[str, int, int], None]
-"""(what, done, of)"""
-
-
-@dataclass
-class Tally:
-    """What the driver itself saw: the side that owes nobody anything."""
-
-    totals: balance.Totals = field(default_factory=dict)
-    doc_ids: set[str] = field(default_factory=set)
-    repeated: int = 0
 
 
 @dataclass
@@ -57,7 +46,7 @@ class Outcome:
 class Story:
     """One run of the demonstration on a running chain."""
 
-    def __init__(self, chain: Chain, data: StoreData, progress: Progress) -> None:
+    def __init__(self, chain: Chain, data: StoreData, progress: Tell) -> None:
         self.chain, self.data, self.progress = chain, data, progress
         self.tally = Tally()
         self.figures: dict[str, float] = {}
@@ -90,16 +79,14 @@ class Story:
 
         async def loaded() -> bool:
             rows = [
-                sum(scope["count"] for scope in await self.scopes(station)) for station in self.chain.stations
+                sum(scope["count"] for scope in await facts.scopes_of(station))
+                for station in self.chain.stations
             ]
             self.progress("products and prices on the stations", min(rows), expected)
             return min(rows) >= expected
 
         await self.chain.until("the catalog is on every station", loaded)
         self.figures["catalog_s"] = time.monotonic() - start
-
-    async def scopes(self, station: Station) -> list[dict[str, Any]]:
-        return list((await station.get("/v1/station"))["scopes"])
 
     # ---- selling ----
 
@@ -110,9 +97,7 @@ class Story:
             if status not in (200, 201):
                 raise AssertionError(f"{station.code} refused basket {basket.id}: {status} {answer}")
             self.tally.repeated += status == 200
-            self.tally.doc_ids.add(answer["doc_id"])
-            for payment in submission["payload"]["payments"]:
-                balance.add(self.tally.totals, station.code, payment["type"], payment["amount_minor"])
+            self.tally.note(station.code, answer, submission["payload"]["payments"])
             self.done += 1
             async with self.news:
                 self.news.notify_all()
@@ -164,44 +149,19 @@ class Story:
         self.progress("documents delivered", lines, self.total)
         return lines >= self.total
 
-    async def offered(self) -> dict[str, tuple[int, str]]:
-        return {name: (scope["rows"], scope["digest"]) for name, scope in (await self.chain.scopes()).items()}
-
-    async def digest_of_each(self) -> dict[str, bool]:
-        offered = await self.offered()
-        result = {}
-        for station in self.chain.stations:
-            have = {scope["scope"]: (scope["count"], scope["digest"]) for scope in await self.scopes(station)}
-            result[station.code] = bool(have) and all(
-                offered.get(scope, (0, "")) == fact or fact[0] == 0 for scope, fact in have.items()
-            )
-        return result
-
     async def digests_fit(self) -> bool:
-        return all((await self.digest_of_each()).values())
-
-    async def stored(self) -> balance.Totals:
-        """What the centre has as rows, per station and payment type."""
-        totals: balance.Totals = {}
-        for row in (await self.chain.admin("GET", "/totals"))["items"]:
-            cell = (row["station"], row["type"])
-            have = totals.get(cell, balance.Sum())
-            count, amount_minor = row["centre_count"], row["centre_minor"]
-            totals[cell] = balance.Sum(have.count + count, have.amount_minor + amount_minor)
-        return totals
+        return all((await facts.digests_equal(self.chain)).values())
 
     async def compare(self) -> Outcome:
         delivered, times = balance.of_delivered(self.chain.delivered())
-        verified = {}
-        for station in self.chain.stations:
-            verified[station.code] = not (await station.verify())["findings"]
-        verified["centre"] = not (await self.chain.admin("GET", "/verify"))["findings"]
         rollout = await self.chain.admin("GET", f"/rollout?scope=pricelist/{PRICE_LIST}")
         return Outcome(
-            balance.balance(self.tally.totals, await self.stored(), delivered, self.tally.doc_ids, times),
+            balance.balance(
+                self.tally.totals, await facts.stored(self.chain), delivered, self.tally.doc_ids, times
+            ),
             self.tally,
-            await self.digest_of_each(),
-            verified,
+            await facts.digests_equal(self.chain),
+            await facts.verified(self.chain),
             f"{rollout['live']} of {rollout['stations']}",
             self.figures,
         )

@@ -244,6 +244,22 @@ async def test_mode_may_be_for_one_path_and_a_number_of_times(
     assert ["Wi-Fi" in answer for answer in answers] == [True, True, False]
 
 
+async def test_mode_may_meet_every_third_request(
+    station: aiohttp.ClientSession, proxy: FaultProxy, centre: Centre
+) -> None:
+    """The first two pass, the third is met, and so on; what was met is counted."""
+    proxy.mode("drop_answer", every=3)
+    answered = []
+    for number in range(1, 8):
+        try:
+            await push(station)
+            answered.append(number)
+        except GONE:
+            pass
+    assert answered == [1, 2, 4, 5, 7]
+    assert (len(centre.told), proxy.counters.reached["drop_answer"]) == (7, 2)
+
+
 async def test_station_that_hangs_up_frees_the_centre(
     station: aiohttp.ClientSession, proxy: FaultProxy, centre: Centre
 ) -> None:

@@ -168,6 +168,7 @@ class Chain:
         nodes: central processes (more than one needs PostgreSQL).
         agent_env, central_env: more variables for the processes.
         templates: the two programs loaded already, centre and agent; for tests that start them often.
+        has_drop: whether a drop folder takes every kind of document.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class Chain:
         agent_env: Mapping[str, str] | None = None,
         central_env: Mapping[str, str] | None = None,
         templates: Templates | None = None,
+        has_drop: bool = True,
     ) -> None:
         self.folder = folder
         self.templates = templates or Templates()
@@ -202,6 +204,7 @@ class Chain:
         self.proxies: list[FaultProxy] = []
         self._more = itertools.count(1)
         self._read: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self.has_drop = has_drop
         self.drop = folder / "erp"
         self.key = ""
 
@@ -293,6 +296,8 @@ class Chain:
     async def _register(self) -> None:
         store = {"code": STORE, "zone": "Europe/Berlin", "currency": self.currency, "price_list": PRICE_LIST}
         await self.admin("POST", "/stores", store)
+        if not self.has_drop:
+            return
         self.drop.mkdir(exist_ok=True)
         await self.admin(
             "POST",

@@ -9,7 +9,7 @@ It runs inside a test (`async with FaultProxy(url) as proxy`) or as a process of
     curl http://127.0.0.1:9002/counters
 
 Rule: bytes pass unchanged. Invariant: a change of mode holds from the next request on, also on open connections;
-`cut` without a path or a number of times resets the open ones at once.
+`cut` of everything (no path, times or every) resets the open ones at once.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Behaviour:
         bytes_per_s: how fast the answer comes back, 0 for unlimited.
         path: only requests whose path begins so; the others pass.
         times: for so many requests, then everything passes again; 0 for ever.
+        every: only each n-th request is met; those between pass.
     """
 
     name: str = "pass"
@@ -71,6 +72,7 @@ class Behaviour:
     bytes_per_s: int = 0
     path: str = ""
     times: int = 0
+    every: int = 1
 
 
 PASS = Behaviour()
@@ -98,11 +100,11 @@ MODES: dict[str, Callable[..., Behaviour]] = {
 }
 
 
-def behaviour(mode: str, *, path: str = "", times: int = 0, **options: Any) -> Behaviour:
+def behaviour(mode: str, *, path: str = "", times: int = 0, every: int = 1, **options: Any) -> Behaviour:
     """Return the behaviour called *mode*; *options* are the parameters of its line in `MODES`."""
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not known; one of {', '.join(MODES)}")
-    return replace(MODES[mode](**options), name=mode, path=path, times=times)
+    return replace(MODES[mode](**options), name=mode, path=path, times=times, every=every)
 
 
 @dataclass
@@ -147,6 +149,7 @@ class FaultProxy:
         self.counters = Counters()
         self.behaviour = PASS
         self._left = 0
+        self._until_next = 0
         self._kept: dict[bytes, bytes] = {}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,22 +183,38 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def mode(self, mode: str | Behaviour = "pass", *, path: str = "", times: int = 0, **options: Any) -> None:
+    def mode(
+        self,
+        mode: str | Behaviour = "pass",
+        *,
+        path: str = "",
+        times: int = 0,
+        every: int = 1,
+        **options: Any,
+    ) -> None:
         """Behave so from the next request on: `proxy.mode("cut_after", keep_bytes=100, times=1)`."""
-        chosen = mode if isinstance(mode, Behaviour) else behaviour(mode, path=path, times=times, **options)
-        self.behaviour = chosen
-        self._left = chosen.times
+        if isinstance(mode, str):
+            mode = behaviour(mode, path=path, times=times, every=every, **options)
+        self.behaviour = mode
+        self._left = mode.times
+        self._until_next = mode.every
         if self._cuts_everything():
             for task in self._tasks:
                 task.cancel()
 
     def _cuts_everything(self) -> bool:
-        return self.behaviour.cut and not (self.behaviour.path or self.behaviour.times)
+        return self.behaviour.cut and not (
+            self.behaviour.path or self.behaviour.times or self.behaviour.every > 1
+        )
 
     def _behaviour_for(self, path: str) -> Behaviour:
         now = self.behaviour
         if not path.startswith(now.path):
             return PASS
+        self._until_next -= 1
+        if self._until_next > 0:
+            return PASS
+        self._until_next = now.every
         if now.times:
             self._left -= 1
             if self._left == 0:

@@ -21,6 +21,12 @@ from central.connectors.tryton import values
 ANSWER_BYTES_MAX = 64 << 20
 CHANGES = ("create", "write", "delete", "process", "post", "open", "cancel")
 """Methods after which the world is another one."""
+READ_TRIES = 3
+"""A delivery is a dozen calls: on a line that loses one answer in three it would never get past its reads."""
+
+_NOT_REACHED = aiohttp.ClientConnectorError
+_LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
+# A timeout is not among them: the whole delivery has its time.
 
 
 class SessionEnded(Exception):
@@ -84,7 +90,7 @@ class Tryton:
             token = await self._token(renew=not first)
             try:
                 all_of_it = {**self._session.context, **(context or {})}
-                return await self._ask(self._session.address, method, [*params, all_of_it], token)
+                return await self._ask_again(method, [*params, all_of_it], token)
             except SessionEnded:
                 self._session.token = None
         raise TargetDenies(
@@ -131,6 +137,16 @@ class Tryton:
             raise TargetAway(f"what answers at {session.url} is not Tryton") from error
         return base64.b64encode(f"{session.user}:{user_id}:{token}".encode()).decode()
 
+    async def _ask_again(self, method: str, params: Sequence[Any], token: str) -> Any:
+        """Ask, and once more at once where the answer to a read was lost on a connection that stood."""
+        for _ in range(READ_TRIES - 1):
+            try:
+                return await self._ask(self._session.address, method, params, token)
+            except TargetAway as error:
+                if not isinstance(error.__cause__, _LOST) or isinstance(error.__cause__, _NOT_REACHED):
+                    raise
+        return await self._ask(self._session.address, method, params, token)
+
     async def _ask(
         self, address: str, method: str, params: Sequence[Any], token: str | None, *, quiet: bool = False
     ) -> Any:
@@ -147,7 +163,7 @@ class Tryton:
             ) as answer:
                 status, after_s = answer.status, _seconds(answer.headers.get("Retry-After"))
                 body = await _read(answer)
-        except aiohttp.ClientConnectorError as error:
+        except _NOT_REACHED as error:
             raise TargetAway(
                 f"Tryton at {self._session.url} is not reached: {error.strerror or error}"
             ) from error

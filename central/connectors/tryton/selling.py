@@ -115,6 +115,7 @@ class Selling:
         there = await look(self._tryton, deliveries)
         known = await self._known([one.record or {} for one in deliveries])
         new: dict[str, dict[str, Any]] = {}
+        stopped: dict[str, dict[str, Any]] = {}
         for one in deliveries:
             ref = reference(one)
             try:
@@ -125,11 +126,10 @@ class Selling:
                 elif draft.state == "cancelled":
                     raise sales.Unfit("the sale was cancelled in Tryton by hand", f"sale {draft.id}")
                 elif draft.state == "open":
-                    await self._rewrite(draft, values)
+                    stopped[ref] = values
             except sales.Unfit as unfit:
                 self.rejected[one.key] = unfit.rejection
-            except TargetRejects as error:
-                self.rejected[one.key] = await self._why(error)
+        await self._rewrite(stopped, there, keys)
         await self._make(new, keys)
         # Looked at again, so that only what bears a note, and bears it first, has an effect.
         there = {
@@ -148,12 +148,19 @@ class Selling:
             if keys[ref] not in self.rejected
         }
 
-    async def _rewrite(self, draft: Draft, values: Mapping[str, Any]) -> None:
-        """What stopped on the way may have been made of another mapping: it gets today's lines."""
-        changes: dict[str, Any] = {"date": values["date"]}
-        for name, old in (("lines", draft.lines), ("payments", draft.payments)):
-            changes[name] = [*([["delete", list(old)]] if old else []), *values[name]]
-        await self._tryton.call(f"model.{SALE}.write", [draft.id], changes)
+    async def _rewrite(
+        self, stopped: Mapping[str, Mapping[str, Any]], there: Mapping[str, Draft], keys: Mapping[str, str]
+    ) -> None:
+        """What stopped on the way may have been made of another mapping: it gets today's lines, all in one call."""
+        for refs in _whole_then_single(list(stopped)):
+            pairs = [part for ref in refs for part in ([there[ref].id], _changes(there[ref], stopped[ref]))]
+            try:
+                await self._tryton.call(f"model.{SALE}.write", *pairs)
+                if len(refs) > 1:
+                    return
+            except TargetRejects as error:
+                if len(refs) == 1:
+                    self.rejected[keys[refs[0]]] = await self._why(error)
 
     async def _make(self, new: Mapping[str, Mapping[str, Any]], keys: Mapping[str, str]) -> None:
         """Make drafts and their notes: all at once, or one by one where Tryton refuses one of them."""
@@ -246,6 +253,13 @@ class Selling:
             {row["name"]: sales.Method(row["id"], cash=bool(row["cash"])) for row in methods},
             products,
         )
+
+
+def _changes(draft: Draft, values: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {"date": values["date"]}
+    for name, old in (("lines", draft.lines), ("payments", draft.payments)):
+        changes[name] = [*([["delete", list(old)]] if old else []), *values[name]]
+    return changes
 
 
 def _whole_then_single(refs: list[str]) -> list[list[str]]:
