@@ -6,12 +6,14 @@ the product twice.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from central.connectors.base import Exchange, TargetRejects
 from central.connectors.tryton.rpc import Tryton
 from tests.demo import balance
 from tests.demo.erp.days import Article, Change
@@ -23,6 +25,8 @@ CURRENCY = {"name": "New Shekel", "code": "ILS", "numeric_code": "376", "symbol"
 TAX = Decimal("0.2")
 """Of the company that the tests' Tryton has; contained in the prices."""
 BATCH = 200
+WARNINGS_MAX = 200
+ADMIN = 1
 PRODUCT, TEMPLATE, SALE = "model.product.product", "model.product.template", "model.sale.point.sale"
 _KINDS = {"Cash": "CASH", "Card": "CARD"}
 UNITS = {False: "u", True: "kg"}
@@ -67,7 +71,7 @@ class Office:
             self._tell(what, start + len(part), total)
         async with Tryton(self._server.session()) as tryton:
             for start in range(0, len(changed), BATCH):
-                await _write(tryton, changed[start : start + BATCH])
+                await _write(self._server, tryton, changed[start : start + BATCH])
                 self._tell(what, len(change.new) + min(start + BATCH, len(changed)), total)
 
     async def shelf(self) -> dict[str, Article]:
@@ -118,7 +122,7 @@ def _doc_id(message: str) -> str:
     return message.rpartition(" ")[2].split(":")[1] if message.count(":") == 2 else ""
 
 
-async def _write(tryton: Tryton, articles: Sequence[Article]) -> None:
+async def _write(server: TrytonServer, tryton: Tryton, articles: Sequence[Article]) -> None:
     """Prices, names and activity of articles that are there already, in one call for each sort of record."""
     codes = [one.code for one in articles]
     rows = await tryton.call(
@@ -135,4 +139,22 @@ async def _write(tryton: Tryton, articles: Sequence[Article]) -> None:
             products += [[row["id"]], {"active": one.active}]
     await tryton.call(f"{TEMPLATE}.write", *templates)
     if products:
-        await tryton.call(f"{PRODUCT}.write", *products)
+        await _confirmed(server, f"{PRODUCT}.write", *products)
+
+
+async def _confirmed(server: TrytonServer, method: str, *params: Any) -> None:
+    """Call and confirm each warning, as a person does in Tryton's client: of what is gone there may be stock."""
+    told: list[Exchange] = []
+    async with Tryton(server.session(), tell=told.append) as tryton:
+        for _ in range(WARNINGS_MAX):
+            try:
+                await tryton.call(method, *params)
+                return
+            except TargetRejects as error:
+                said = json.loads(told[-1].answer.partition(" ")[2])["error"]
+                if said[0] != "UserWarning":
+                    raise
+                name = said[1][0]
+                last = error
+            await tryton.call("model.res.user.warning.create", [{"user": ADMIN, "name": name}])
+    raise last
