@@ -328,7 +328,9 @@ def parse(argv: Sequence[str]) -> Request:
     )
     test.add_argument("--long", action="store_true", help="more seeds, more kills, more data: hours")
     test.add_argument("rest", nargs="*", metavar="-- PYTEST_ARG", help="handed to pytest, after --")
-    verbs.add_parser("demo", help="play the demonstration; `demo erp`: the one with a real ERP", add_help=False)
+    verbs.add_parser(
+        "demo", help="play the demonstration; `demo erp`: the one with a real ERP", add_help=False
+    )
     verbs.add_parser("bench", help="measure: [W1 ...] [--json]", add_help=False)
     given = parser.parse_args(argv)
     if given.verb == "setup":

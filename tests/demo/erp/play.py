@@ -28,6 +28,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.tryton import TrytonServer, TrytonUnavailable, make_template
 
 PRODUCTS, DOCUMENTS, STATIONS = 2_000, 500, 3
+DROP_EVERY = 3
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -45,6 +46,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--documents", type=int, default=DOCUMENTS, help=f"sales and returns (default {DOCUMENTS})"
     )
     parser.add_argument(
+        "--drop-every",
+        type=int,
+        default=DROP_EVERY,
+        help=f"of so many answers of Tryton one is lost while sales go in (default {DROP_EVERY})",
+    )
+    parser.add_argument(
         "--tryton", type=Path, help="a database that was made before; else a minute to make one"
     )
     parser.add_argument(
@@ -52,9 +59,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     options = parser.parse_args(argv)
-    for name, least in (("products", 3), ("documents", 1)):
+    for name, least in (("products", 3), ("documents", 1), ("drop_every", 2)):
         if getattr(options, name) < least:
-            parser.error(f"--{name} is {getattr(options, name)}; ask for at least {least}")
+            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}; ask for at least {least}")
     return options
 
 
@@ -82,7 +89,15 @@ async def demonstrate(options: argparse.Namespace, folder: Path) -> Outcome:
                 )
             )
             tell("Tryton, centre and stations run", 1, 1)
-            story = Story(chain, Office(tryton, tell), line, days, options.documents, tell)
+            story = Story(
+                chain,
+                Office(tryton, tell),
+                line,
+                days,
+                tell,
+                documents=options.documents,
+                drop_every=options.drop_every,
+            )
             outcome = await story.run()
         outcome.figures["total_s"] = time.monotonic() - started
         if options.json:

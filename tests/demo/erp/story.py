@@ -25,8 +25,7 @@ from tests.support.chain import PRICE_LIST, Chain, ChainFailed, Station
 from tests.support.proxy import FaultProxy
 
 PAGE = 500
-DROP_EVERY = 3
-PULL_S, DELIVERED_S = 300.0, 900.0
+PULL_S, DELIVERED_S = 300.0, 1_200.0
 
 
 @dataclass
@@ -78,13 +77,22 @@ class Story:
         office: at a Tryton that has nothing of the demo's yet.
         line: between the centre and that Tryton.
         documents: how many are handed in over all days and stations.
+        drop_every: each so many answers one is lost while the tills sell.
     """
 
     def __init__(
-        self, chain: Chain, office: Office, line: FaultProxy, days: Days, documents: int, tell: Tell
+        self,
+        chain: Chain,
+        office: Office,
+        line: FaultProxy,
+        days: Days,
+        tell: Tell,
+        *,
+        documents: int,
+        drop_every: int,
     ) -> None:
         self.chain, self.office, self.line, self.days, self.tell = chain, office, line, days, tell
-        self.documents = documents
+        self.documents, self.drop_every = documents, drop_every
         self.tally = Tally()
         self.tills = [Till(station, self.tally, CURRENCY["code"]) for station in chain.stations]
         self.figures: dict[str, float] = {}
@@ -170,7 +178,7 @@ class Story:
         days = len(self.days.days)
         wanted = self.documents * number // days
         codes = sorted(code for code, one in self.shelf.items() if one.active)
-        self.line.mode("drop_answer", every=DROP_EVERY)
+        self.line.mode("drop_answer", every=self.drop_every)
 
         async def serve(till: Till) -> None:
             while self.handed_in < wanted:
