@@ -43,7 +43,7 @@ class Tag(pydantic.BaseModel):
     etag: str
 
 
-class Taken(pydantic.BaseModel):
+class ReportTaken(pydantic.BaseModel):
     """The report is stored, or passed over when it is of a machine that was replaced."""
 
     time_ms: int
@@ -136,7 +136,7 @@ class CatalogApi:
         auth=Auth.STATION,
         summary="What the station has and how it is.",
         request=Report,
-        reply=Taken,
+        reply=ReportTaken,
     )
     async def report(self, request: web.Request) -> web.Response:
         sent = await raw_body(request, body_max=REPORT_MAX_BYTES, raw_max=4 * REPORT_MAX_BYTES)
@@ -149,7 +149,7 @@ class CatalogApi:
         time_ms = await (
             reports.pass_over() if station.retired else reports.take(station.station_no, sent, report)
         )
-        return reply(request, Taken(time_ms=time_ms))
+        return reply(request, ReportTaken(time_ms=time_ms))
 
     @endpoint(
         "GET",
