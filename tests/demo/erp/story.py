@@ -242,9 +242,9 @@ def rows_expected(shelf: Mapping[str, Article]) -> Rows:
             "name": one.name,
             "unit": UNITS[one.weighed],
             "barcodes": [code],
-            **({} if one.active else {"active": False}),
+            "active": one.active,
         }
-        rows[f"price {PRICE_LIST}|{code}"] = {
+        rows[f"price {PRICE_LIST}|{code}||||"] = {
             "price_list": PRICE_LIST,
             "product": code,
             "amount_minor": int(one.price * Decimal(100)),
