@@ -14,7 +14,7 @@ from tests.demo.facts import Tally
 from tests.support.chain import ChainFailed, Station
 
 LINES_MAX = 5
-RETURN_EVERY, CANCEL_EVERY = 10, 25
+RETURN_EVERY, CANCEL_EVERY = 5, 12
 """Each so many documents one is a return of a line, or a cancellation of a sale."""
 CASH_SHARE = 0.4
 TAX_BP = 2_000
