@@ -283,7 +283,7 @@ class Connector(ABC):
     """What it was tested against: a real system, an emulator proven by an independent client, documents only."""
     whole: ClassVar[bool] = False
     """A batch takes effect as a whole or not at all. Else a document is never in one batch with what it refers to."""
-    timeout_s: ClassVar[float] = 30.0
+    timeout_s: float = 30.0
     """The longest that one `deliver` takes; a send starts only while its lease outlives it."""
     batch_bytes: ClassVar[int] = 16 << 20
     """Headers and payloads of one batch together, except where a single document is larger."""

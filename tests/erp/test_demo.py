@@ -9,7 +9,7 @@ from tests.support.processes import ROOT, Process, python
 
 PRODUCTS, DOCUMENTS = 40, 20
 DROP_EVERY = 10
-"""Each lost answer to a change costs the batch a minute's rest: what is under way over there must have landed."""
+"""Each lost answer to a change costs the batch a rest: what is under way over there must have landed."""
 DEADLINE_S = 280.0
 
 

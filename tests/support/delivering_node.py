@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import ClassVar
 
 from central.connectors.base import Connector
 from central.db.database import Database
@@ -17,7 +16,7 @@ from tests.support.emulator_connector import EmulatorConnector
 class QuickConnector(EmulatorConnector):
     """Gives up early, so that a lease of a dead node ends within the test."""
 
-    timeout_s: ClassVar[float] = 2.0
+    timeout_s = 2.0
 
 
 CONNECTORS: dict[str, type[Connector]] = {"emulator": QuickConnector}

@@ -63,7 +63,7 @@ class ScriptedConnector(Connector):
     title = "A script"
     Settings = Settings
     idempotency: ClassVar[Idempotency] = Idempotency.LOOK_UP
-    timeout_s: ClassVar[float] = 10.0
+    timeout_s = 10.0
     targets: ClassVar[Mapping[str, Target]] = {
         name: Target(name) for name in ("orders", "payments", "parties")
     }

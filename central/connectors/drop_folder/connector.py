@@ -74,7 +74,7 @@ class DropFolder(Connector):
     idempotency = Idempotency.FILE_DROP
     targets: ClassVar[Mapping[str, Target]] = {"file": Target("Records in files")}
     whole = True
-    timeout_s: ClassVar[float] = 20.0
+    timeout_s = 20.0
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         super().__init__(name, settings, clock)

@@ -49,6 +49,12 @@ class TrytonSettings(BaseModel):
     user: str = Field(min_length=1, description="Login of the user whose rights the exchange has.")
     password: SecretStr = Field(description="The user's password.")
     batch_documents: int = Field(50, ge=1, le=500, description="Most sales in one call.")
+    timeout_s: float = Field(
+        60.0,
+        ge=5,
+        le=600,
+        description="The longest that a call takes. After a lost answer a batch rests so long: the call may still be at work.",
+    )
     post: bool = Field(
         True, description="Post the sales, which books them and moves stock; else leave them done."
     )
@@ -66,7 +72,6 @@ class TrytonConnector(Connector):
     Settings = TrytonSettings
     idempotency = Idempotency.LOOK_UP
     tested = "a real system: trytond 8.2, in every run of the tests"
-    timeout_s: ClassVar[float] = 60.0
     sources: ClassVar[Mapping[str, Source]] = SOURCES
     targets: ClassVar[Mapping[str, Target]] = {
         SALE: Target("Sale of the point of sale; what comes back bears a minus", sales.FIELDS, _RECEIPTS),
@@ -90,6 +95,7 @@ class TrytonConnector(Connector):
         super().__init__(name, settings, clock)
         assert isinstance(settings, TrytonSettings)
         self._settings = settings
+        self.timeout_s = settings.timeout_s
         password = settings.password.get_secret_value()
         self._session = Session(settings.url, settings.database, settings.user, password)
 

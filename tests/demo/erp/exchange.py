@@ -22,6 +22,8 @@ PRICES = {
     "amount_minor": "{{amount | minor('ILS')}}",
     "currency": "{{currency}}",
 }
+TIMEOUT_S = 10
+"""Tryton on this machine answers within a second or two; after a lost answer a batch rests so long."""
 SALES = {
     "point": "{{store}}",
     "date": "{{business_date}}",
@@ -51,7 +53,13 @@ def definition(url: str) -> dict[str, Any]:
         "name": NAME,
         "title": "Tryton: goods and prices in, sales out",
         "connector": "tryton",
-        "settings": {"url": url, "database": DATABASE, "user": "exchange", "password": PASSWORD},
+        "settings": {
+            "url": url,
+            "database": DATABASE,
+            "user": "exchange",
+            "password": PASSWORD,
+            "timeout_s": TIMEOUT_S,
+        },
         "maps": {"payments": {"CASH": "Cash", "CARD": "Card"}},
         "pull": [
             {
