@@ -53,7 +53,7 @@ class TrytonSettings(BaseModel):
         60.0,
         ge=5,
         le=600,
-        description="The longest that a call takes. After a lost answer a batch rests so long: the call may still be at work.",
+        description="Seconds that a call may take. A batch whose answer was lost rests so long: it may be at work yet.",
     )
     post: bool = Field(
         True, description="Post the sales, which books them and moves stock; else leave them done."
