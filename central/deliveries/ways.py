@@ -18,6 +18,7 @@ from central.connectors.base import Connector, Idempotency
 from central.integrations.definition import Definition, Deliver
 from central.integrations.mapping.compile import compile_fields
 from central.integrations.mapping.conditions import Condition
+from central.integrations.mapping.documents import document_traits
 from central.integrations.mapping.errors import FieldError
 from central.integrations.mapping.grouping import Split
 from central.integrations.mapping.lookups import LookUp
@@ -87,21 +88,27 @@ def compile_way(definition: Definition, deliver: Deliver, kind: type[Connector])
         )
     if deliver.split and kind.idempotency is Idempotency.AT_LEAST_ONCE:
         raise BadInput(f"{kind.title} cannot be asked what it has, so a document cannot be sent in parts")
+    source = document_traits(
+        deliver.kinds,
+        effects=[one.name for one in definition.deliver],
+        grouped=deliver.group is not None,
+        split=deliver.split or "",
+    )
     mapping = None
     if deliver.target is not None:
         declared = kind.targets.get(deliver.target)
         mapping = compile_fields(
             deliver.fields,
             maps=definition.maps,
-            source=None,
+            source=source,
             target=(declared.fields or None) if declared else None,
             system=definition.name,
         )
     return Way(
         deliver,
-        Condition(deliver.filter) if deliver.filter else None,
+        Condition(deliver.filter, source) if deliver.filter else None,
         mapping,
-        Split(deliver.split) if deliver.split else None,
+        Split(deliver.split, source) if deliver.split else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from central.connectors.base import Trait
 from central.integrations.mapping.names import traits_of
+from central.integrations.mapping.paths import plain_segments
 from shared.documents import KINDS
 from shared.documents.envelope import Header
 
@@ -31,6 +32,10 @@ _GROUP = {
     "corrects": Trait(about="the key of the group that these late documents belong to"),
     "correction": Trait("integer", about="1 for the first correction of a group"),
 }
+_WRITTEN = {
+    "id": Trait(about="what the other system calls what this effect made there"),
+    "number": Trait(about="its number for people"),
+}
 _PART = {
     "part": Trait("object", about="the element that this record is made for"),
     "part_number": Trait("integer", about="its position from 1"),
@@ -46,10 +51,35 @@ def document_of(
 
 
 def document_traits(
-    kinds: Collection[str], *, grouped: bool = False, split: bool = False
+    kinds: Collection[str], *, effects: Collection[str] = (), grouped: bool = False, split: str = ""
 ) -> dict[str, Trait]:
-    """What may be named in a mapping of documents of these kinds; a field of one of them is enough."""
+    """What may be named in a mapping of documents of these kinds; a field of one of them is enough.
+
+    Args:
+        effects: the `[[deliver]]`s of the integration, whose write-backs may be named.
+        split: the path to the list that a document is split by.
+    """
     traits = {**traits_of(Header), **_PLACE, "payload": Trait("object", required=True)}
     for kind in kinds:
         traits |= traits_of(KINDS[kind], "payload.")
-    return traits | (_GROUP if grouped else {}) | (_PART if split else {})
+    for name, trait in (("written", Trait("object")), ("refs_written", Trait("list"))):
+        traits[name] = trait
+        for effect in effects:
+            traits[f"{name}.{effect}"] = Trait("object")
+            traits |= {f"{name}.{effect}.{field}": one for field, one in _WRITTEN.items()}
+    if grouped:
+        traits |= _GROUP
+    if split:
+        traits |= _PART | _element(traits, split)
+    return traits
+
+
+def _element(traits: Mapping[str, Trait], path: str) -> dict[str, Trait]:
+    """The fields of `part`: those of the list's elements where its path is plain, else nobody knows them."""
+    plain = plain_segments(path)
+    prefix = ".".join(plain[1]) + "." if plain else ""
+    return {
+        f"part.{name.removeprefix(prefix)}": trait
+        for name, trait in traits.items()
+        if plain and name.startswith(prefix)
+    }

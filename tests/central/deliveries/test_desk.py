@@ -20,7 +20,7 @@ __all__ = ["mapped"]
 
 async def refused(mapped: Mapped, *documents: Document) -> Desk:
     """An integration that parked all of these, each refused five times by the other system."""
-    await mapped.connect({**ORDER, "fields": {"n": "{{number}}", "tax": "{{payload.tax}}"}})
+    await mapped.connect({**ORDER, "fields": {"n": "{{number}}", "tax": "{{payload.x_tax}}"}})
     mapped.system.script.extend([{one.number for one in documents}] * 5)
     await mapped.sell(*documents)
     for _ in range(8):
@@ -34,9 +34,9 @@ async def test_what_is_parked_is_one_line_for_each_cause(mapped: Mapped):
     """By integration and reason, with how many, from how many stations, since when; also what waits for a code."""
     desk = await refused(mapped, Document(1), Document(2))
     await mapped.state(
-        {**ORDER, "fields": {"item": {"ref": "item", "value": "{{payload.item}}", "required": True}}}
+        {**ORDER, "fields": {"item": {"ref": "item", "value": "{{payload.x_item}}", "required": True}}}
     )
-    await mapped.sell(Document(3, payload={"item": "b"}))
+    await mapped.sell(Document(3, payload={"x_item": "b"}))
     assert [(one.integration, one.reason, one.deliveries, one.waits_for) for one in await desk.groups()] == [
         ("erp", "unknown item 7", 2, None),
         ("erp", "unknown item b in system erp", 1, LookUp("item", "erp", "b")),
@@ -45,7 +45,7 @@ async def test_what_is_parked_is_one_line_for_each_cause(mapped: Mapped):
 
 async def test_many_are_corrected_and_sent_together(mapped: Mapped):
     """What they share is put into each of their records; the correction is what goes out, at every attempt."""
-    desk = await refused(mapped, *(Document(n, payload={"tax": 20}) for n in range(1, 4)))
+    desk = await refused(mapped, *(Document(n, payload={"x_tax": 20}) for n in range(1, 4)))
     mapped.system.script.append("cut")
     assert (
         await desk.send_again("erp", reason="unknown item 7", correction=Correction({"tax": 22}), who="hq")
@@ -82,7 +82,7 @@ async def test_what_is_not_corrected_is_mapped_anew(mapped: Mapped):
 
 async def test_a_delivery_without_a_record_cannot_be_corrected_by_path(mapped: Mapped):
     """What could not be mapped has no record: it is told so, and nothing moves."""
-    await mapped.connect({**ORDER, "fields": {"n": {"value": "{{payload.till}}", "required": True}}})
+    await mapped.connect({**ORDER, "fields": {"n": {"value": "{{payload.x_till}}", "required": True}}})
     await mapped.sell(Document(1))
     desk = Desk(mapped.database, mapped.integrations)
     with pytest.raises(BadInput, match="never mapped"):

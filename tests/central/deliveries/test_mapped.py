@@ -109,8 +109,8 @@ async def test_a_record_is_what_the_mapping_makes_of_the_document(mapped: Mapped
         "total": "{{payload.total_minor | from_minor('EUR')}}",
         "lines": {"each": "payload.lines", "fields": {"item": "{{product}}"}},
     }
-    await mapped.connect({**ORDER, "fields": fields | {"total": "{{payload.total}}"}})
-    payload = {"total": 12.5, "lines": [{"product": "4711"}, {"product": "4712"}]}
+    await mapped.connect({**ORDER, "fields": fields | {"total": "{{payload.x_total}}"}})
+    payload = {"x_total": 12.5, "lines": [{"product": "4711"}, {"product": "4712"}]}
     await mapped.sell(Document(1, payload=payload))
     assert mapped.records() == [
         {
@@ -156,8 +156,8 @@ async def test_what_a_filter_leaves_out_has_no_effect(mapped: Mapped):
 
 async def test_what_cannot_be_mapped_is_parked_at_once_by_reason(mapped: Mapped):
     """Trying again would not help: no send, no attempt; the others of the batch go."""
-    await mapped.connect({**ORDER, "fields": {"n": {"value": "{{payload.till}}", "required": True}}})
-    await mapped.sell(Document(1), Document(2, payload={"till": "7"}), Document(3))
+    await mapped.connect({**ORDER, "fields": {"n": {"value": "{{payload.x_till}}", "required": True}}})
+    await mapped.sell(Document(1), Document(2, payload={"x_till": "7"}), Document(3))
     assert mapped.records() == [{"n": "7"}]
     assert await delivery_states(mapped.database) == {"done": 1, "parked": 2}
     (parked,) = [one for one in await mapped.integrations.batches("erp") if one["state"] == "parked"]
@@ -168,10 +168,10 @@ async def test_what_cannot_be_mapped_is_parked_at_once_by_reason(mapped: Mapped)
 async def test_what_lacks_a_code_waits_for_it_and_delays_nobody(mapped: Mapped):
     """Unknown over there: it waits; once the code is known it goes, without anybody sending it again."""
     await mapped.connect(
-        {**ORDER, "fields": {"item": {"ref": "item", "value": "{{payload.product}}", "required": True}}}
+        {**ORDER, "fields": {"item": {"ref": "item", "value": "{{payload.x_product}}", "required": True}}}
     )
     await mapped.learn("item", "a", "1")
-    await mapped.sell(Document(1, payload={"product": "b"}), Document(2, payload={"product": "a"}))
+    await mapped.sell(Document(1, payload={"x_product": "b"}), Document(2, payload={"x_product": "a"}))
     assert mapped.records() == [{"item": "1"}]
     assert await delivery_states(mapped.database) == {"done": 1, "waiting": 1}
     await mapped.learn("item", "b", "2")

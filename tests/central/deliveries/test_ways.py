@@ -21,14 +21,41 @@ PLAIN: dict[str, Any] = {"name": "order", "kinds": ["sale"], "target": "orders",
         ([PLAIN | {"split": "lines["}], 'deliver "order"'),
         ([PLAIN | {"fields": {"a": {"ref": "nothing", "value": "x"}}}], 'deliver "order"'),
         ([PLAIN | {"group": {"by": ["shift"]}}], "not grouped yet"),
+        ([PLAIN | {"fields": {"a": "{{payload.totl_minor}}"}}], 'did you mean "total_minor"'),
+        ([PLAIN | {"fields": {"a": "{{nubmer}}"}}], 'did you mean "number"'),
+        ([PLAIN | {"filter": "payload.custmer != null"}], 'did you mean "customer"'),
+        ([PLAIN | {"split": "payload.paymnts"}], 'did you mean "payments"'),
+        ([PLAIN | {"split": "payload.lines", "fields": {"a": "{{part.prodct}}"}}], 'did you mean "product"'),
+        ([PLAIN | {"fields": {"a": "{{part.product}}"}}], 'no field "part"'),
+        ([PLAIN | {"fields": {"a": "{{refs_written[0].oder.id}}"}}], 'did you mean "order"'),
         ([PLAIN | {"needs": ["b"]}, PLAIN | {"name": "b", "needs": ["order"]}], "ever be sent"),
     ],
 )
 def test_what_cannot_be_delivered_is_refused_when_it_is_stated(delivers: list[dict[str, Any]], told: str):
-    """Filters, splits, mappings, circles of needs: with the name of the part that is wrong."""
+    """Filters, splits, mappings, circles of needs: with the part that is wrong, and the nearest name there is."""
     definition = Definition.model_validate({"name": "erp", "connector": "scripted", "deliver": delivers})
     with pytest.raises(BadInput, match=told):
         check_names(ScriptedConnector, definition)
+
+
+@pytest.mark.parametrize(
+    "deliver",
+    [
+        {"fields": {"a": "{{payload.x_loyalty}}", "b": "{{payload.fiscal.key}}"}},
+        {
+            "kinds": ["sale", "return"],
+            "fields": {"a": "{{payload.returns}}", "b": "{{written.order.number}}"},
+        },
+        {"split": "payload.lines[?amount_minor > `0`]", "fields": {"a": "{{part.anything}}"}},
+        {"split": "payload.lines", "fields": {"a": "{{part.taxes[0].rate_bp}}", "b": "{{part_number}}"}},
+    ],
+)
+def test_what_a_document_may_hold_may_be_named(deliver: dict[str, Any]):
+    """A chain's own fields, the inside of what is carried unchanged, a field of one of the kinds, parts."""
+    definition = Definition.model_validate(
+        {"name": "erp", "connector": "scripted", "deliver": [PLAIN | deliver]}
+    )
+    check_names(ScriptedConnector, definition)
 
 
 def test_nothing_is_split_for_a_system_that_cannot_be_asked():

@@ -178,7 +178,7 @@ def test_names_of_documents_are_checked() -> None:
 
 def test_a_document_is_split_by_the_elements_of_a_list() -> None:
     document = receipt(1, [line("A", 1_000_000, 100), line("B", 1_000_000, 250)])
-    parts = Split("payload.lines", document_traits(["sale"], split=True)).parts(document)
+    parts = Split("payload.lines", document_traits(["sale"])).parts(document)
     assert [(one["part"]["product"], one["part_number"], one["parts"], one["number"]) for one in parts] == [
         ("A", 1, 2, "N1"),
         ("B", 2, 2, "N1"),
