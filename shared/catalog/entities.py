@@ -12,7 +12,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from shared.documents.fields import BasisPoints, Code, CurrencyCode, Minor, Name, Quantity, Record, Text, Time
+from shared.documents.fields import (
+    BasisPoints,
+    Code,
+    CountryCode,
+    CurrencyCode,
+    Custom,
+    Minor,
+    Name,
+    Quantity,
+    Record,
+    Text,
+    Time,
+)
 
 GivenName = Annotated[str, Field(min_length=1, max_length=500)]
 """A name that a till shows: a row that must have one may not leave it empty."""
@@ -53,6 +65,7 @@ class Product(Record):
     lot_required: bool = False
     mark_required: bool = False
     min_age: int = Field(0, ge=0, le=100)
+    custom: Custom = Field(default_factory=dict, description="fields of a chain's own")
     active: bool = True
 
 
@@ -93,14 +106,43 @@ class Warehouse(Record):
     store: Code | None = None
 
 
+class Address(Record):
+    """A place of a customer; `text` is all of it in one piece, where its parts are not known apart."""
+
+    kind: Code | None = Field(None, description="e.g. legal, postal, delivery")
+    country: CountryCode | None = None
+    postal_code: Code | None = None
+    region: Name = ""
+    city: Name = ""
+    street: Name = Field("", description="with house and flat")
+    text: Text = ""
+
+
+class Contact(Record):
+    """A person to speak to, or one more telephone or mailbox."""
+
+    name: Name = ""
+    role: Name = Field("", description="e.g. accountant")
+    phone: Code | None = None
+    email: Name | None = None
+
+
 class Customer(Record):
+    """A person or company that buys. By `tax_id`, `tax_branch` and `country` other systems know it."""
+
     code: Code
     name: GivenName
-    tax_id: Code | None = None
+    tax_id: Code | None = Field(None, description="INN, CNPJ, VAT number")
+    tax_branch: Code | None = Field(None, description="KPP and the like")
+    country: CountryCode | None = Field(None, description="says how the tax id is read")
+    legal_form: Code | None = None
     phone: Code | None = None
     email: Name | None = None
     card: Code | None = Field(None, description="loyalty card")
     price_list: Code | None = None
+    addresses: list[Address] = Field(default_factory=list, max_length=50)
+    contacts: list[Contact] = Field(default_factory=list, max_length=50)
+    custom: Custom = Field(default_factory=dict, description="fields of a chain's own")
     active: bool = True
 
 

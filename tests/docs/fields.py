@@ -33,6 +33,12 @@ TYPES: dict[str, tuple[Any, str]] = {
     "time": (shared_types.Time, "RFC 3339 with an offset, such as `2026-11-21T10:00:00+05:00`"),
     "date": (shared_types.BusinessDate, "`YYYY-MM-DD`, the store's own day"),
     "currency": (shared_types.CurrencyCode, "three capital letters, ISO 4217"),
+    "country": (shared_types.CountryCode, "two capital letters, ISO 3166; EU for an EU VAT number"),
+    "custom fields": (
+        shared_types.Custom,
+        "an object of at most 100 names, each with text, a whole number, true or false, or a list of them; an amount "
+        "is written as text, never as a float",
+    ),
     "rate": (shared_types.BasisPoints, "basis points: 2000 is 20 %"),
     "doc_id": (shared_types.DocId, "a UUID in lower case with hyphens"),
 }

@@ -35,6 +35,26 @@ def test_unknown_fields_are_kept() -> None:
     assert parse_object(change.payload or b"{}")["colour"] == {"hex": "#fff"}
 
 
+def test_a_customer_has_addresses_contacts_and_fields_of_a_chains_own() -> None:
+    """Nested lists and custom fields travel as they were said; nothing is added to them."""
+    row = {
+        "code": "C1",
+        "name": "Romashka",
+        "tax_id": "7707083893",
+        "tax_branch": "770101001",
+        "country": "RU",
+        "legal_form": "OOO",
+        "addresses": [
+            {"kind": "legal", "city": "Moscow", "street": "Tverskaya 1"},
+            {"text": "Kazan, Baumana 2"},
+        ],
+        "contacts": [{"name": "Anna", "role": "accountant", "phone": "+7 900 1", "email": "a@example.org"}],
+        "custom": {"loyalty": 3, "vip": True, "tags": ["a", "b"], "credit": "1000.50"},
+    }
+    _, change = read_row("customer", row)
+    assert parse_object(change.payload or b"{}") == row
+
+
 def test_the_key_is_drawn_from_what_was_understood() -> None:
     """A quantity written in two ways is one key."""
     keys = {read_row("price", PRICE | {"min_quantity": text})[1].key for text in ("2", "2.000", 2)}
@@ -61,6 +81,14 @@ def test_a_deletion_needs_only_the_key() -> None:
         ("price", PRICE | {"valid_from": "2026-01-01"}, "valid_from"),
         ("product", {"code": "A", "name": "x", "more": "y" * ROW_MAX_BYTES}, "bytes"),
         ("product", {"code": "A", "name": "\ud800"}, "name"),
+        ("customer", {"code": "A", "name": "x", "country": "Russia"}, "country"),
+        ("customer", {"code": "A", "name": "x", "addresses": [{}] * 51}, "addresses"),
+        ("customer", {"code": "A", "name": "x", "custom": {"limit": 1.5}}, "limit"),
+        ("customer", {"code": "A", "name": "x", "custom": {"limit": 2**60}}, "as text"),
+        ("customer", {"code": "A", "name": "x", "custom": {"": "y"}}, "1 to 100"),
+        ("customer", {"code": "A", "name": "x", "custom": {"a": ["y"] * 101}}, "more than 100 values"),
+        ("product", {"code": "A", "name": "x", "custom": {"a": {"b": 1}}}, "must be text"),
+        ("product", {"code": "A", "name": "x", "custom": dict.fromkeys(map(str, range(101)), 1)}, "custom"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_reason(entity: str, row: dict[str, Any], told: str) -> None:
