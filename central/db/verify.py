@@ -248,8 +248,11 @@ async def scope_page(connection: AsyncConnection, scope_no: int, after: int, lim
 
 
 async def all_snapshots(connection: AsyncConnection) -> Sequence[AnyRow]:
-    statement = select(snapshots, scopes.c.scope, scopes.c.head, scopes.c.gen.label("scope_gen")).outerjoin(
-        scopes, scopes.c.scope_no == snapshots.c.scope_no
+    """The snapshots on offer, with their scopes; not those that are still being stored."""
+    statement = (
+        select(snapshots, scopes.c.scope, scopes.c.head, scopes.c.gen.label("scope_gen"))
+        .outerjoin(scopes, scopes.c.scope_no == snapshots.c.scope_no)
+        .where(snapshots.c.built_ms > 0)
     )
     return (await connection.execute(statement)).all()
 

@@ -88,8 +88,7 @@ def show(outcome: Outcome, data: StoreData) -> None:
     out.print(f"{lost} lost, {doubled} doubled, {outcome.sold.repeated} answered again")
     for name, equal in outcome.digests_equal.items():
         out.print(f"catalog of {name}: {'equal to HQ' if equal else '[red]DIFFERS'}")
-    for name, clean in outcome.verified.items():
-        out.print(f"verify {name}: {'clean' if clean else '[red]FINDINGS'}")
+    screen.print_findings(out, outcome.findings)
     out.print(f"the changed prices are live on {outcome.prices_live} stations")
     out.print(
         f"catalog of {len(data.products)} products on all stations in {figures['catalog_s']:.1f} s; "
@@ -106,7 +105,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "lost": outcome.balance.lost,
         "doubled": outcome.balance.doubled,
         "digests_equal": outcome.digests_equal,
-        "verified": outcome.verified,
+        "findings": outcome.findings,
         "prices_live": outcome.prices_live,
         "figures": outcome.figures,
     }

@@ -51,7 +51,7 @@ async def digests_equal(chain: Chain) -> dict[str, bool]:
     return result
 
 
-async def verified(chain: Chain) -> dict[str, bool]:
-    """Of each station and the centre, whether `verify` finds nothing."""
-    result = {station.code: not (await station.verify())["findings"] for station in chain.stations}
-    return {**result, "centre": not (await chain.admin("GET", "/verify"))["findings"]}
+async def findings(chain: Chain) -> dict[str, list[Any]]:
+    """Of each station and the centre, what `verify` finds: nothing, where all is well."""
+    found = {station.code: list((await station.verify())["findings"]) for station in chain.stations}
+    return {**found, "centre": list((await chain.admin("GET", "/verify"))["findings"])}

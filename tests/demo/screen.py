@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def result_console() -> Console:
 
 def money(minor: int) -> str:
     return f"{minor / 100:,.2f}"
+
+
+def print_findings(out: Console, findings: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """What `verify` says of each side, every finding with it."""
+    for name, found in findings.items():
+        out.print(f"verify {name}: {'[red]FINDINGS' if found else 'clean'}")
+        for one in found:
+            out.print(f"  {json.dumps(one, ensure_ascii=False)}", markup=False)
 
 
 def balance_table(rows: Sequence[Row], currency: str, title: str, last: str) -> Table:

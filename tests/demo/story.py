@@ -35,13 +35,13 @@ class Outcome:
     balance: balance.Balance
     sold: Tally
     digests_equal: dict[str, bool]
-    verified: dict[str, bool]
+    findings: dict[str, list[Any]]
     prices_live: str
     figures: dict[str, float]
 
     @property
     def holds(self) -> bool:
-        return self.balance.holds and all(self.digests_equal.values()) and all(self.verified.values())
+        return self.balance.holds and all(self.digests_equal.values()) and not any(self.findings.values())
 
 
 class Story:
@@ -165,7 +165,7 @@ class Story:
             ),
             self.tally,
             await facts.digests_equal(self.chain),
-            await facts.verified(self.chain),
+            await facts.findings(self.chain),
             f"{rollout['live']} of {rollout['stations']}",
             self.figures,
         )

@@ -17,6 +17,7 @@ from central.db import leases, station_scopes
 from central.db import snapshots as db
 from central.db.catalog import ScopeState, find_scope
 from central.db.database import Database
+from central.verify import verify
 from shared.canonical import canonical
 from shared.catalog.changes import Change
 from shared.errors import Gone
@@ -193,6 +194,7 @@ async def test_an_unfinished_snapshot_is_never_offered(
     half = db.Stored(b"x" * 32, state.scope_no, state.gen, state.head, 10, 0)
     await database.run(lambda connection: db.begin_store(connection, half))
     assert await offered(database) is None
+    assert (await verify(database)).findings == []  # nor is it a finding: its parts are still coming
     with pytest.raises(Gone):
         await node(database, clock, tmp_path).file(half.sha256)
     snapshots = node(database, clock, tmp_path)

@@ -131,8 +131,7 @@ def show(outcome: Outcome, days: Days) -> None:
     out.print(f"{outcome.dropped} answers of Tryton were dropped, of {outcome.requests} requests in all")
     for name, equal in outcome.digests_equal.items():
         out.print(f"catalog of {name}: {'equal to HQ' if equal else '[red]DIFFERS'}")
-    for name, clean in outcome.verified.items():
-        out.print(f"verify {name}: {'clean' if clean else '[red]FINDINGS'}")
+    screen.print_findings(out, outcome.findings)
     figures = outcome.figures
     out.print(
         f"all sales in Tryton {figures['after_last_sale_s']:.1f} s after the last one; "
@@ -193,7 +192,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "dropped_answers": outcome.dropped,
         "requests": outcome.requests,
         "digests_equal": outcome.digests_equal,
-        "verified": outcome.verified,
+        "findings": outcome.findings,
         "figures": outcome.figures,
     }
 

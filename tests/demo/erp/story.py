@@ -56,7 +56,7 @@ class Outcome:
     dropped: int
     requests: int
     digests_equal: dict[str, bool]
-    verified: dict[str, bool]
+    findings: dict[str, list[Any]]
     figures: dict[str, float]
 
     @property
@@ -66,7 +66,7 @@ class Outcome:
             and self.balance.holds
             and not self.sold.strangers
             and all(self.digests_equal.values())
-            and all(self.verified.values())
+            and not any(self.findings.values())
         )
 
 
@@ -212,7 +212,7 @@ class Story:
             self.line.counters.reached.get("drop_answer", 0),
             self.line.counters.requests,
             await facts.digests_equal(self.chain),
-            await facts.verified(self.chain),
+            await facts.findings(self.chain),
             self.figures,
         )
 
