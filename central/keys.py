@@ -17,10 +17,10 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import audit
-from central.api.http import KeyIdentity
 from central.db import admin as rows
 from central.db import foreign, stores
 from central.db.database import Database
+from central.identities import KeyIdentity
 from shared.errors import BadInput, Conflict, NotAuthenticated, NotFound
 from shared.ids import check_code
 

@@ -15,7 +15,6 @@ from central.api.http import (
     REQUEST_ID,
     STATION,
     Auth,
-    StationIdentity,
     bearer,
     endpoint,
     framed,
@@ -26,6 +25,7 @@ from central.api.http import (
 )
 from central.catalog.feed import LIMIT_MAX, Confirm, Confirmed, FeedPage
 from central.catalog.room import CatalogRoom
+from central.identities import StationIdentity
 from shared import PROTOCOL_VERSION
 from shared.errors import BadInput, NotAllowed
 from shared.protocol import problems, wire

@@ -5,21 +5,17 @@ Its key says whose documents they are and of which outlet; a key sees the docume
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pydantic
 from aiohttp import web
 
 from central.api.http import KEY, Auth, endpoint, read_model, reply
+from central.centre import Centre
 from central.db import documents as rows
 from central.intake.submitted import Request, Submitted, Taken, code_of
 from shared.canonical import parse_object
 from shared.clock import rfc3339
 from shared.errors import BadInput, NotAllowed, NotFound
 from shared.ids import parse_doc_id
-
-if TYPE_CHECKING:
-    from central.server import Centre
 
 KEY_MAX_CHARS = 200
 REPEATED_HEADER = "Idempotency-Replayed"

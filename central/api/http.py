@@ -19,6 +19,7 @@ import pydantic
 from aiohttp import StreamReader, web
 
 from central.db.failures import storage_problem
+from central.identities import KeyIdentity, StationIdentity
 from central.registry.secrets import Session
 from shared.canonical import canonical
 from shared.errors import (
@@ -72,28 +73,6 @@ class Endpoint:
     query: Mapping[str, str] = field(default_factory=dict)  # name -> description
     status: int = 200
     media: str = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class StationIdentity:
-    """Who a session token names, checked against the station's row."""
-
-    station_no: int
-    code: str
-    store_no: int
-    key_no: bytes  # public key
-    retired: bool = False  # of a machine that was replaced: its documents are welcome, its word is not
-
-
-@dataclass(frozen=True, slots=True)
-class KeyIdentity:
-    """Whose API key it is; `who` stands in the audit trail."""
-
-    who: str
-    role: str
-    consumer: str | None = None
-    source: str | None = None
-    outlet: str | None = None
 
 
 STATION: web.RequestKey[StationIdentity] = web.RequestKey("station", StationIdentity)

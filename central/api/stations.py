@@ -6,12 +6,11 @@ that decides lies in `central/registry` and `central/intake`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pydantic
 from aiohttp import web
 
 from central.api.http import SESSION, STATION, Auth, endpoint, query_int, raw_body, read_model, reply
+from central.centre import Centre
 from shared.canonical import parse_object
 from shared.ids import parse_epoch
 from shared.journal import BATCH_MAX_BYTES, BATCH_MAX_RAW_BYTES
@@ -25,9 +24,6 @@ from shared.protocol.messages import (
     SessionReply,
     SessionRequest,
 )
-
-if TYPE_CHECKING:
-    from central.server import Centre
 
 
 class StationApi:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from central.api.http import ENDPOINTS, Auth, endpoint, reply
 from central.api.openapi import describe
+from central.centre import Centre
 from central.db import schema
 from central.monitoring.collect import collect
 from central.monitoring.metrics import CONTENT_TYPE
 from shared import PROTOCOL_VERSION, __version__
 from shared.errors import Unavailable
-
-if TYPE_CHECKING:
-    from central.server import Centre
 
 
 class SystemApi:

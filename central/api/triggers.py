@@ -5,15 +5,11 @@ What they send is not looked at; what has changed is asked for in the usual way,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from central.api.admin.shapes.integrations import Asked
 from central.api.http import Auth, bearer, endpoint, raw_body, reply
-
-if TYPE_CHECKING:
-    from central.server import Centre
+from central.centre import Centre
 
 BODY_MAX_BYTES = 1 << 20
 

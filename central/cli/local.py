@@ -71,9 +71,9 @@ def init(
 
 
 async def _init(settings: Config, new_key: bool) -> str | None:
+    from central.centre import Centre
     from central.db import admin, schema
     from central.keys import ApiKeys
-    from central.server import Centre
 
     await schema.migrate(settings.url)
     centre = await Centre.open(settings)

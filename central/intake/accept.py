@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from central.api.http import StationIdentity
 from central.db import journal as rows
 from central.db import registry
 from central.db.database import Database
 from central.db.failures import came_second, storage_problem
 from central.db.transactions import Transaction
+from central.identities import StationIdentity
 from central.intake.batch import Batch, read_batch
 from central.intake.decide import (
     EpochFacts,

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from central.api.http import KeyIdentity
 from central.audit import Note, unnoted
+from central.identities import KeyIdentity
 from central.integrations.integration import Integration
 from central.integrations.pulls import Pulls
 from central.integrations.registry import Integrations

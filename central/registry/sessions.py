@@ -15,9 +15,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.api.http import StationIdentity
 from central.db import registry
 from central.db.database import Database
+from central.identities import StationIdentity
 from central.intake.decide import KeyState, SessionClaim, SessionDecision, StationFacts, decide_session
 from central.registry import secrets
 from shared import PROTOCOL_VERSION, __version__, journal

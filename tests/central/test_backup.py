@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import select, update
 
 from central.backup import MARGIN_MS, backup_sqlite, covered_by
+from central.centre import Centre
 from central.config import Config
 from central.db import tables as t
 from central.db.database import Database
 from central.restore import after_restore
-from central.server import Centre
 from central.verify import verify
 from shared.catalog.changes import Change
 from shared.errors import BadInput, DamagedData, NotAuthenticated

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.centre import Centre
 from central.db import tables as t
-from central.server import Centre
 from central.verify import verify
 from shared.canonical import canonical, parse_object
 from shared.catalog.changes import Change

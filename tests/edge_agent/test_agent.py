@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from central.server import Centre
+from central.centre import Centre
 from edge_agent.config import AgentConfig
 from edge_agent.enrolment import enroll
 from tests.support.centre import add_station, open_centre

@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 import pytest
 
+from central.centre import Centre
 from central.config import Config
 from central.db import schema
 from central.keys import Binding
-from central.server import Centre
 from central.verify import verify
 from tests.support.centre import count
 from tests.support.foreign import OUTLET, SOURCE, add_outlet, submitted

@@ -11,12 +11,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, text
 
+from central.centre import Centre
 from central.config import Config
 from central.db import registry
 from central.db.database import Database
 from central.db.tables import stores
 from central.intake.accept import Acked
-from central.server import Centre
 from shared import journal
 from shared.canonical import canonical, sha256
 from shared.clock import Clock

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from central.centre import Centre
 from central.db import registry
 from central.intake.duplicates import Policy
 from central.intake.submitted import Request, Submitted
-from central.server import Centre
 from tests.support.papers import order
 
 SOURCE = "WEB"

@@ -10,9 +10,10 @@ from typing import Any
 
 import aiohttp
 
+from central.centre import Centre
 from central.cli.client import AdminClient
 from central.config import Config
-from central.server import Centre, listen, make_app
+from central.server import listen, make_app
 from shared import journal
 from shared.canonical import canonical
 from shared.protocol.messages import Report

@@ -13,7 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from central.server import Centre, make_app, running
+from central.centre import Centre
+from central.server import make_app, running
 from edge_agent import identity
 from edge_agent.config import AgentConfig
 from edge_agent.db.journal import Journal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -22,14 +21,12 @@ from central.api.admin.shapes.oversight import (
 )
 from central.api.http import Auth, endpoint, query_int, reply
 from central.catalog.rollout import Rollout
+from central.centre import Centre
 from central.monitoring import totals
 from central.monitoring.collect import Facts, attention, collect
 from shared import __version__
 from shared.clock import rfc3339
 from shared.errors import BadInput, NotFound
-
-if TYPE_CHECKING:
-    from central.server import Centre
 
 TOTALS_DAYS = 7
 TOTALS_DAYS_MAX = 62

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import audit
 from central.api.http import KEY, query_int
+from central.centre import Centre
 from shared.clock import rfc3339
 from shared.errors import BadInput
-
-if TYPE_CHECKING:
-    from central.server import Centre
 
 PAGE_ROWS = 200
 PAGE_ROWS_MAX = 2_000

@@ -7,13 +7,12 @@ nor a clever expression can hold a node up or fill its memory (I24): the record 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jmespath.visitor import TreeInterpreter
 
 from central.integrations.mapping.errors import FieldError, TooMuch
 from central.integrations.mapping.lookups import LookUp
-
-if TYPE_CHECKING:
-    from central.integrations.mapping.expressions import Interpreter
 
 WORK_MAX = 1_000_000
 """Steps per record, a few seconds of work; a receipt of 10,000 lines of 20 fields takes about 250,000."""
@@ -35,7 +34,7 @@ class Work:
         self.left = WORK_MAX
         self.errors: list[FieldError] = []
         self.position = 0
-        self.interpreter: Interpreter | None = None
+        self.interpreter: TreeInterpreter | None = None
 
     def spend(self, steps: int) -> None:
         self.left -= steps

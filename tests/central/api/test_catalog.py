@@ -14,9 +14,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from central.api.catalog import CatalogApi
-from central.api.http import KeyIdentity, StationIdentity, mount
+from central.api.http import mount
 from central.catalog.room import CatalogRoom
 from central.db.database import Database
+from central.identities import KeyIdentity, StationIdentity
 from shared.canonical import canonical, parse_object
 from shared.errors import NotAuthenticated
 from shared.protocol import wire

@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from central.server import Centre, running
+from central.centre import Centre
+from central.server import running
 from shared.canonical import canonical
 from shared.ids import uuid7
 from tests.support.centre import enrolled, open_centre

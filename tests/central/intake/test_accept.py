@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.db import journal as rows
 from central.db import registry
 from central.intake import accept
-from central.server import Centre
 from shared import journal
 from shared.errors import BadInput, Conflict, CounterflowError, NotAllowed, NotAuthenticated
 from shared.protocol import framing

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.db import apply as db
 from central.intake import apply, rows
 from central.intake.apply import Applier, make_ready, plan
-from central.server import Centre, running
+from central.server import running
 from shared.canonical import canonical
 from tests.support.centre import count, enrolled, open_centre
 from tests.support.sales import broken_sale, cancellation, doc_id, header, payload, sale

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.db import overview, registry, reports, station_scopes, stores
 from central.monitoring import totals
-from central.server import Centre
 from central.verify import verify
 from shared.errors import BadInput, Conflict, CounterflowError, NotFound, TooLarge
 from tests.support.centre import count, enrolled, open_centre

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.db.held import Choice
 from central.intake import held
 from central.intake.held import Content, Decided
-from central.server import Centre
 from central.verify import verify
 from shared import journal
 from shared.protocol import framing

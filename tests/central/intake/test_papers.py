@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from central.server import Centre
+from central.centre import Centre
 from central.verify import verify
 from shared.canonical import canonical
 from shared.documents import references_of

@@ -9,9 +9,9 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.intake import parked
 from central.intake.parked import Correction, Repaired, corrected, parse_path, put, told
-from central.server import Centre
 from shared.canonical import canonical
 from shared.errors import BadInput
 from tests.support.centre import count, enrolled, open_centre

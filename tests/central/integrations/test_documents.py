@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from central.centre import Centre
 from central.integrations.definition import Pull
 from central.integrations.documents import PulledDocuments, request_of
-from central.server import Centre
 from shared.errors import BadInput, Conflict, CounterflowError, NotFound
 from tests.support.centre import count, open_centre
 from tests.support.foreign import OUTLET, add_outlet

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from central.centre import Centre
 from central.db import registry
-from central.server import Centre
 from shared.errors import BadInput, Conflict, CounterflowError, NotAllowed
 from shared.protocol.messages import EnrollReply, EnrollRequest
 from tests.support.centre import HandStation, add_station, count, open_centre

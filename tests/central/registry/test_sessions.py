@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from central.centre import Centre
 from central.db import registry
-from central.server import Centre
 from shared import journal
 from shared.canonical import canonical
 from shared.errors import BadInput, CounterflowError, NotAllowed, NotAuthenticated

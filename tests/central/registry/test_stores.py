@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from central.centre import Centre
 from central.db import registry as registry_rows
 from central.registry.import_csv import parse
-from central.server import Centre
 from shared.errors import BadInput, Conflict, NotAllowed, NotFound
 from tests.support.centre import HandStation, open_centre
 from tests.support.hq import push, report, sell

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from central.centre import Centre
 from central.db.tables import bodies, held, journal, pending, stations
-from central.server import Centre
 from edge_agent import identity
 from edge_agent.sync.client import Refused
 from edge_agent.sync.drain import DrainLine
