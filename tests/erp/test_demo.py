@@ -8,8 +8,6 @@ from pathlib import Path
 from tests.support.processes import ROOT, Process, python
 
 PRODUCTS, DOCUMENTS = 40, 20
-DROP_EVERY = 10
-"""Each lost answer to a change costs the batch a rest: what is under way over there must have landed."""
 DEADLINE_S = 280.0
 
 
@@ -17,7 +15,6 @@ async def test_the_demo_with_an_erp_balances(tmp_path: Path, tryton_template: Pa
     """Tryton's rows = every station's after each day; each sale once in Tryton although answers got lost."""
     argv = python("-m", "tests.demo", "erp", "--json", "--tryton", str(tryton_template))
     argv += ["--products", str(PRODUCTS), "--documents", str(DOCUMENTS)]
-    argv += ["--drop-every", str(DROP_EVERY)]
     demo = Process("demo", argv, tmp_path, cwd=ROOT)
     demo.start()
     code = await demo.wait(deadline_s=DEADLINE_S)

@@ -14,6 +14,7 @@ MODULES = {
     "stock": "warehouses and stock",
     "party": "parties and tax identifiers",
 }
+KILOGRAM = "kg"
 _PRICE_LISTS = {"product_price_list": "price lists", "sale_price_list": "the price lists of customers"}
 RIGHTS = {
     "product.product": ("read",),
@@ -60,6 +61,7 @@ async def findings(tryton: Tryton, user: str, price_lists: Sequence[str]) -> Seq
     if all(one.ok for one in found):
         found += await _rights(tryton)
         found += await _points(tryton)
+        found += await _weights(tryton)
     return found
 
 
@@ -101,5 +103,22 @@ async def _points(tryton: Tryton) -> list[Finding]:
             f"with tax: {', '.join(names) or 'none'}"
             + (f"; without: {', '.join(without)}" if without else ""),
             "" if names else "make one whose prices include tax",
+        )
+    ]
+
+
+async def _weights(tryton: Tryton) -> list[Finding]:
+    """Scales weigh to the gram; Tryton's kilogram comes with two decimals and would refuse such a sale."""
+    access = await tryton.call("model.ir.model.access.get_access", ["product.template"])
+    if not access["product.template"]["read"]:
+        return []
+    coarse = [["salable", "=", True], ["sale_uom.symbol", "=", KILOGRAM], ["sale_uom.digits", "<", 3]]
+    count = await tryton.call("model.product.template.search_count", coarse)
+    return [
+        Finding(
+            "weights",
+            not count,
+            f"{count} goods are sold by a {KILOGRAM} with too few decimals" if count else "to the gram",
+            f"give the unit {KILOGRAM} three decimals and a rounding of 0.001" if count else "",
         )
     ]

@@ -1,8 +1,8 @@
 """Calls to a Tryton server, and what its answers mean.
 
 Tryton answers 200 also when it refuses: the error stands in the body. A session that has ended is renewed once and
-unseen; nothing of the call was done then. Invariant: a call that may change something and got no readable answer
-raises `NoAnswer`, and never anything that would have it repeated unseen.
+unseen; nothing of the call was done then. Invariant: a call that may have changed something and got no readable answer
+raises `NoAnswer`, and is repeated unseen only where its caller says that twice is no more than once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from central.connectors.tryton import values
 ANSWER_BYTES_MAX = 64 << 20
 CHANGES = ("create", "write", "delete", "process", "post", "open", "cancel")
 """Methods after which the world is another one."""
-READ_TRIES = 3
-"""A delivery is a dozen calls: on a line that loses one answer in three it would never get past its reads."""
+TRIES = 3
+"""Of what may be asked twice. A delivery is a dozen calls: on a line that loses one answer in three it would never get
+through if each lost one ended it."""
 
 _NOT_REACHED = aiohttp.ClientConnectorError
 _LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
@@ -77,9 +78,14 @@ class Tryton:
         assert self._http is not None
         await self._http.close()
 
-    async def call(self, method: str, *params: Any, context: dict[str, Any] | None = None) -> Any:
+    async def call(
+        self, method: str, *params: Any, context: dict[str, Any] | None = None, repeats: bool = False
+    ) -> Any:
         """Call a method with our user's context, signing in where that is needed.
 
+        Args:
+            repeats: the call may change something, but twice no more than once: where the connection breaks before the
+                answer is there, it is asked again at once, as reads are.
         Raises:
             TargetAway: it was not reached or is busy.
             TargetDenies: it does not let us in.
@@ -90,7 +96,7 @@ class Tryton:
             token = await self._token(renew=not first)
             try:
                 all_of_it = {**self._session.context, **(context or {})}
-                return await self._ask_again(method, [*params, all_of_it], token)
+                return await self._ask_again(method, [*params, all_of_it], token, repeats=repeats)
             except SessionEnded:
                 self._session.token = None
         raise TargetDenies(
@@ -137,15 +143,24 @@ class Tryton:
             raise TargetAway(f"what answers at {session.url} is not Tryton") from error
         return base64.b64encode(f"{session.user}:{user_id}:{token}".encode()).decode()
 
-    async def _ask_again(self, method: str, params: Sequence[Any], token: str) -> Any:
-        """Ask, and once more at once where the answer to a read was lost on a connection that stood."""
-        for _ in range(READ_TRIES - 1):
+    async def _ask_again(
+        self, method: str, params: Sequence[Any], token: str, *, repeats: bool = False
+    ) -> Any:
+        """Ask, and a few times more at once where the answer was lost on a connection that stood."""
+        unanswered: NoAnswer | None = None
+        for tries_left in reversed(range(TRIES)):
             try:
                 return await self._ask(self._session.address, method, params, token)
-            except TargetAway as error:
-                if not isinstance(error.__cause__, _LOST) or isinstance(error.__cause__, _NOT_REACHED):
+            except NoAnswer as error:
+                if not (repeats and tries_left and _broke(error)):
                     raise
-        return await self._ask(self._session.address, method, params, token)
+                unanswered = error
+            except TargetAway as error:
+                if unanswered is not None:
+                    raise unanswered from error  # the first one may have landed
+                if not (tries_left and _broke(error)):
+                    raise
+        raise AssertionError("the last try either answers or raises")
 
     async def _ask(
         self, address: str, method: str, params: Sequence[Any], token: str | None, *, quiet: bool = False
@@ -184,6 +199,11 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > ANSWER_BYTES_MAX:
             raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
     return bytes(body)
+
+
+def _broke(error: Exception) -> bool:
+    """Whether the connection stood and broke off, so that asking again at once makes sense."""
+    return isinstance(error.__cause__, _LOST) and not isinstance(error.__cause__, _NOT_REACHED)
 
 
 def _lost(method: str, why: str, *, changes: bool) -> Exception:

@@ -4,7 +4,8 @@ Tryton lets nobody write a sale's number, and a sale has no other field for a ke
 steps, and only the last has an effect: an open draft, which touches neither books nor stock; a note at it that holds
 receipt number and delivery key, by which it is found again; and, once the note is seen, `process` and `post`, which
 Tryton does once for a sale however often they are asked for. Rule: where a key stands at several drafts, the first
-note's counts. A draft whose note was never written is nobody's, and is removed after a while.
+note's counts. A draft whose note was never written is nobody's, and is removed after a while. So each of the steps
+may be repeated where its answer was lost: a second draft and a second note have no effect, nor a button pressed twice.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ ORPHAN_AFTER = timedelta(minutes=10)
 ORPHANS_MAX = 100
 CANDIDATES = 1_000
 """Sales whose notes are asked for at once."""
+PRESSED_AT_ONCE = 10
+"""Tryton books a third of a second at each sale, longer in long transactions, and holds its locks meanwhile."""
 _POINT = ("name", "company.currency.code", "company.currency.digits", "tax_included")
 
 
@@ -170,12 +173,13 @@ class Selling:
             if not left:
                 continue
             try:
-                numbers = await self._tryton.call(f"model.{SALE}.create", [new[ref] for ref in left])
+                drafts = [new[ref] for ref in left]
+                numbers = await self._tryton.call(f"model.{SALE}.create", drafts, repeats=True)
                 notes = [
                     {"resource": f"{SALE},{number}", "message": ref}
                     for number, ref in zip(numbers, left, strict=True)
                 ]
-                await self._tryton.call("model.ir.note.create", notes)
+                await self._tryton.call("model.ir.note.create", notes, repeats=True)
                 done.update(left)
             except TargetRejects as error:
                 if len(refs) == 1:
@@ -185,18 +189,20 @@ class Selling:
         self, button: str, state: str, there: Mapping[str, Draft], keys: Mapping[str, str]
     ) -> None:
         """Press a button on all sales that are in its state, or on one by one where Tryton refuses."""
-        for refs in _whole_then_single(list(there)):
-            numbers = {there[ref].id: ref for ref in refs if keys[ref] not in self.rejected}
-            in_state = [["id", "in", list(numbers)], ["state", "=", state]]
-            here = await self._tryton.call(f"model.{SALE}.search", in_state, 0, None, None)
-            try:
-                if here:
-                    await self._tryton.call(f"model.{SALE}.{button}", here)
-                if len(refs) > 1:
-                    return
-            except TargetRejects as error:
-                if len(refs) == 1:
-                    self.rejected[keys[refs[0]]] = await self._why(error)
+        all_refs = list(there)
+        for start in range(0, len(all_refs), PRESSED_AT_ONCE):
+            for refs in _whole_then_single(all_refs[start : start + PRESSED_AT_ONCE]):
+                numbers = {there[ref].id: ref for ref in refs if keys[ref] not in self.rejected}
+                in_state = [["id", "in", list(numbers)], ["state", "=", state]]
+                here = await self._tryton.call(f"model.{SALE}.search", in_state, 0, None, None)
+                try:
+                    if here:
+                        await self._tryton.call(f"model.{SALE}.{button}", here, repeats=True)
+                    if len(refs) > 1:
+                        break
+                except TargetRejects as error:
+                    if len(refs) == 1:
+                        self.rejected[keys[refs[0]]] = await self._why(error)
 
     async def _remove_orphans(self, newest: int) -> None:
         """Open drafts of our user that never got a note; by Tryton's own clock."""

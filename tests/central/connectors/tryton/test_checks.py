@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from uuid import uuid4
+
 import pytest
 
+from central.connectors.base import Finding
 from tests.central.connectors.tryton.conftest import Connect
+from tests.support.tryton import TrytonServer
+from tests.support.tryton_shop import Goods, add_goods
 
 pytestmark = pytest.mark.erp
 
@@ -18,6 +24,22 @@ async def test_all_is_found_right(connect: Connect):
     assert by_name["module sale_point"].startswith("8.2.")
     assert by_name["rights on sale.point.sale"] == "read, write, create, delete"
     assert by_name["points of sale"] == "with tax: S1"
+
+
+async def test_goods_by_weight_need_a_unit_that_weighs_to_the_gram(server: TrytonServer, connect: Connect):
+    """Tryton's kilogram has two decimals, and refuses what a scale weighs; said before the first sale is parked."""
+
+    async def weights() -> Finding:
+        return next(one for one in await connect().check() if one.what == "weights")
+
+    assert (await weights()).ok
+    await add_goods(server, [Goods(f"W{uuid4().hex[:8]}", "Cheese", Decimal("12.00"), unit="kg")])
+    found = await weights()
+    assert (found.ok, found.detail) == (False, "1 goods are sold by a kg with too few decimals")
+    assert "three decimals" in found.hint
+    ids = await server.call("model.product.uom.search", [["symbol", "=", "kg"]], 0, 1, None)
+    await server.call("model.product.uom.write", ids, {"digits": 3, "rounding": 0.001})
+    assert (await weights()).ok
 
 
 async def test_missing_rights_are_named_by_model(connect: Connect):
