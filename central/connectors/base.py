@@ -126,7 +126,8 @@ class Delivery(NamedTuple):
     """One effect of one document in one system. `header` and `payload` are the exact bytes as sealed at the till.
 
     `record` is what the mapping made of it for `target`; both are absent for an integration that takes documents as
-    they are.
+    they are. Of a group of documents `kind` is "group", `doc_id` and `number` are the group's, and there is the record
+    alone.
     """
 
     key: str

@@ -1,6 +1,7 @@
 """Deliveries and batches as rows. Every function works inside the caller's transaction.
 
-A delivery is `ready` until a batch takes it (`leased`), then `done` or `parked`. Invariant: which deliveries a batch
+A delivery is `ready` until a batch takes it (`leased`), then `done` or `parked`; before that it may be `gathering` or
+`grouped` (`groups.py`). Invariant: which deliveries a batch
 carries is committed before any byte of it leaves, and only the holder of its lease changes it.
 """
 
@@ -12,9 +13,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.db import closed_groups
 from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
-from central.db.delivery_tables import delivery_records, earlier_batches
+from central.db.delivery_tables import (
+    delivery_group_members,
+    delivery_groups,
+    delivery_records,
+    earlier_batches,
+)
 from central.db.tables import (
     batches,
     bodies,
@@ -228,7 +235,15 @@ def by_effect(database: Database, members: Iterable[tuple[int, str]]) -> Iterabl
 
 
 async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow]:
-    """What is left to send of a batch: `doc_no, effect, header, payload, station, store, record`, oldest first."""
+    """What is left to send of a batch: `doc_no, effect, header, payload, station, store, record`, oldest first.
+
+    Beside it the group that a delivery is in: `group_no`, null where it is in none, and what `merged_document` asks.
+    """
+    in_group = and_(
+        delivery_group_members.c.integration_no == deliveries.c.integration_no,
+        delivery_group_members.c.doc_no == deliveries.c.doc_no,
+        delivery_group_members.c.effect == deliveries.c.effect,
+    )
     return (
         await connection.execute(
             select(
@@ -239,6 +254,13 @@ async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow
                 stations.c.code.label("station"),
                 stores.c.code.label("store"),
                 delivery_records.c.record,
+                delivery_groups.c.integration_no,
+                delivery_groups.c.group_no,
+                delivery_groups.c.group_key,
+                delivery_groups.c.correction,
+                delivery_groups.c.size,
+                delivery_groups.c.leader,
+                delivery_groups.c.believed,
             )
             .join(bodies, bodies.c.doc_no == deliveries.c.doc_no)
             .join(stations, stations.c.station_no == bodies.c.station_no)
@@ -252,6 +274,8 @@ async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow
                     delivery_records.c.effect == deliveries.c.effect,
                 ),
             )
+            .outerjoin(delivery_group_members, in_group)
+            .outerjoin(delivery_groups, delivery_groups.c.group_no == delivery_group_members.c.group_no)
             .where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
             .order_by(deliveries.c.doc_no, deliveries.c.effect)
         )
@@ -275,26 +299,37 @@ async def settle(
     state: str,
     which: Collection[tuple[int, str]] | None = None,
 ) -> None:
-    """Put the deliveries of a batch that are under way (only *which* of them, if given) into their next state."""
+    """Put the deliveries of a batch that are under way (only *which* of them, if given) into their last state.
+
+    The documents of a group follow the one that carries it.
+    """
+    led = await closed_groups.led_by(connection, batch_no)
     open_ones = update(deliveries).where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
     if which is None:
         await connection.execute(open_ones.values(state=state))
-        return
-    for condition in by_effect(database, which):
-        await connection.execute(open_ones.where(condition).values(state=state))
+    else:
+        for condition in by_effect(database, which):
+            await connection.execute(open_ones.where(condition).values(state=state))
+    for group in led:
+        if which is None or (group.leader, group.effect) in which:
+            await closed_groups.follow(connection, group, state)
 
 
 async def park(
     database: Database,
     connection: AsyncConnection,
     integration_no: int,
-    batch_no: int,
+    batch_no: int | None,
     batch_id: str,
     which: Collection[tuple[int, str]],
     reason: str,
     now_ms: int,
 ) -> None:
-    """Move refused deliveries out of their batch into a parked one of their own, which bears the reason."""
+    """Move refused deliveries out of their batch into a parked one of their own, which bears the reason.
+
+    Args:
+        batch_no: None where they have no batch yet: they still gather.
+    """
     result = await connection.execute(
         batches.insert()
         .values(
@@ -313,12 +348,14 @@ async def park(
         .returning(batches.c.batch_no)
     )
     parked_no = result.scalar_one()
+    own = and_(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
+    if batch_no is None:
+        own = and_(deliveries.c.integration_no == integration_no, deliveries.c.state == "gathering")
     for condition in by_effect(database, which):
-        await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
+        if batch_no is not None:
+            await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
         await connection.execute(
-            update(deliveries)
-            .where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased", condition)
-            .values(state="parked", batch_no=parked_no)
+            update(deliveries).where(own, condition).values(state="parked", batch_no=parked_no)
         )
 
 
@@ -384,8 +421,13 @@ async def missing(
     return list(rows.scalars())
 
 
-async def add_ready(
-    connection: AsyncConnection, database: Database, integration_no: int, effect: str, doc_nos: Sequence[int]
+async def add(
+    connection: AsyncConnection,
+    database: Database,
+    integration_no: int,
+    effect: str,
+    state: str,
+    doc_nos: Sequence[int],
 ) -> None:
     """Insert deliveries that may have come in the meantime."""
     statement = database.insert(deliveries).on_conflict_do_nothing()
@@ -396,7 +438,7 @@ async def add_ready(
                 "integration_no": integration_no,
                 "doc_no": doc_no,
                 "effect": effect,
-                "state": "ready",
+                "state": state,
                 "batch_no": None,
             }
             for doc_no in doc_nos

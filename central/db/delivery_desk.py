@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.attempts import begin
 from central.db.database import AnyRow, Database
-from central.db.deliveries import by_effect, remember_batch
+from central.db.deliveries import by_effect, remember_batch, settle
 from central.db.delivery_tables import delivery_records
 from central.db.tables import batches, bodies, deliveries, stations
 
@@ -157,7 +157,9 @@ async def send_again(
     )
 
 
-async def confirm_unknown(connection: AsyncConnection, batch_id: str, *, arrived: bool) -> int:
+async def confirm_unknown(
+    database: Database, connection: AsyncConnection, batch_id: str, *, arrived: bool
+) -> int:
     """A person says whether a batch that may have arrived did; returns the number of its deliveries."""
     batch = (
         await connection.execute(
@@ -168,10 +170,11 @@ async def confirm_unknown(connection: AsyncConnection, batch_id: str, *, arrived
     ).first()
     if batch is None:
         return 0
-    result = await connection.execute(
-        update(deliveries)
-        .where(deliveries.c.batch_no == batch.batch_no, deliveries.c.state == "leased")
-        .values(state="done" if arrived else "ready")
-    )
+    own = and_(deliveries.c.batch_no == batch.batch_no, deliveries.c.state == "leased")
+    count = (await connection.execute(select(func.count()).where(own))).scalar_one()
+    if arrived:
+        await settle(database, connection, batch.batch_no, "done")
+    else:
+        await connection.execute(update(deliveries).where(own).values(state="ready"))
     await connection.execute(update(batches).where(batches.c.batch_no == batch.batch_no).values(state="done"))
-    return result.rowcount
+    return int(count)

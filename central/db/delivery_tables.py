@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from central.db.metadata import WITHOUT_ROWID, Big, metadata
 
@@ -108,3 +118,50 @@ Index(
     delivery_waits.c.code,
     delivery_waits.c.outlet,
 )
+
+delivery_groups = Table(
+    "delivery_groups",
+    metadata,
+    Column("group_no", Big, primary_key=True),
+    Column("integration_no", BigInteger, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("group_key", Text, nullable=False),  # JSON object: what its documents have in common
+    Column("correction", Integer, nullable=False),  # 0: the group itself; n: its n-th correction
+    Column("state", Text, nullable=False),  # open | closed | done
+    Column("size", Integer, nullable=False),  # documents in it
+    Column("since_ms", BigInteger, nullable=False),
+    Column("close", Text, nullable=False),  # day_end | shift_close
+    Column("after_s", Integer, nullable=False),
+    Column("due_ms", BigInteger),  # when it closes; null: not known before its shift is closed
+    Column("closed_ms", BigInteger),
+    Column("by", Text),  # who closed it; null: its time had come
+    Column(
+        "leader", BigInteger
+    ),  # doc_no of the member whose delivery carries the group; null while it is open
+    Column(
+        "believed", Boolean, nullable=False
+    ),  # a person says: what is over there under its key is this group
+    UniqueConstraint("integration_no", "effect", "group_key", "correction"),
+)
+"""Documents that become one record of the other system. Once closed, a group never changes."""
+Index("delivery_groups_by_leader", delivery_groups.c.integration_no, delivery_groups.c.leader)
+Index(
+    "delivery_groups_open",
+    delivery_groups.c.integration_no,
+    delivery_groups.c.group_no,
+    sqlite_where=delivery_groups.c.state != "done",
+    postgresql_where=delivery_groups.c.state != "done",
+)
+
+delivery_group_members = Table(
+    "delivery_group_members",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("doc_no", BigInteger, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("group_no", BigInteger, nullable=False),
+    PrimaryKeyConstraint("integration_no", "doc_no", "effect"),
+    **WITHOUT_ROWID,
+)
+"""Which group a delivery is in: one, for ever."""
+Index("delivery_group_members_by_group", delivery_group_members.c.group_no, delivery_group_members.c.doc_no)

@@ -267,6 +267,13 @@ documents = Table(
     **WITHOUT_ROWID,
 )
 """Applied documents as rows."""
+Index(
+    "documents_shift_closes",
+    documents.c.station_no,
+    documents.c.shift,
+    sqlite_where=documents.c.kind == "shift_close",
+    postgresql_where=documents.c.kind == "shift_close",
+)
 
 lines = Table(
     "lines",
@@ -325,7 +332,9 @@ deliveries = Table(
     Column("integration_no", BigInteger, nullable=False),
     Column("doc_no", BigInteger, nullable=False),
     Column("effect", Text, nullable=False),
-    Column("state", Text, nullable=False),  # ready | sent | done | unknown | parked
+    Column(
+        "state", Text, nullable=False
+    ),  # gathering | grouped | ready | waiting | leased | done | skipped | parked
     Column("batch_no", BigInteger),
     PrimaryKeyConstraint("integration_no", "doc_no", "effect"),
     **WITHOUT_ROWID,
@@ -337,6 +346,14 @@ Index(
     deliveries.c.doc_no,
     sqlite_where=deliveries.c.state == "ready",
     postgresql_where=deliveries.c.state == "ready",
+)
+Index(
+    "deliveries_gathering",
+    deliveries.c.integration_no,
+    deliveries.c.effect,
+    deliveries.c.doc_no,
+    sqlite_where=deliveries.c.state == "gathering",
+    postgresql_where=deliveries.c.state == "gathering",
 )
 
 batches = Table(

@@ -225,7 +225,7 @@ async def stuck_deliveries(connection: AsyncConnection) -> Sequence[AnyRow]:
         select(deliveries.c.doc_no, deliveries.c.state, deliveries.c.batch_no, batches.c.batch_id)
         .outerjoin(batches, batches.c.batch_no == deliveries.c.batch_no)
         .where(
-            deliveries.c.state.not_in(("ready", "waiting", "parked", *SETTLED)),
+            deliveries.c.state.not_in(("gathering", "grouped", "ready", "waiting", "parked", *SETTLED)),
             batches.c.batch_no.is_(None) | (batches.c.state == "done"),
         )
     )

@@ -9,15 +9,17 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors.base import Connector, Delivery, Idempotency
 from central.db import attempts as tries
+from central.db import closed_groups
 from central.db import deliveries as rows
 from central.db.database import AnyRow, Database
-from central.deliveries import plan
+from central.deliveries import group_plan, plan
 from central.deliveries.plan import BatchState, Candidate
 from central.deliveries.records import Member, Records
 from central.deliveries.ways import Way, read_back
@@ -31,6 +33,7 @@ class Held:
     """A batch that this node holds until `lease_ends_ms` of its tick.
 
     `members` and `parts` are by delivery key, in order; a member that is split stands there once for each part.
+    `groups` are the members that carry a group, with its number; `unsent` those of them that this centre never sent.
     """
 
     batch_no: int
@@ -42,6 +45,8 @@ class Held:
     members: dict[str, Member]
     parts: dict[str, int]
     deliveries: tuple[Delivery, ...]
+    groups: Mapping[Member, int] = field(default_factory=dict)
+    unsent: frozenset[Member] = frozenset()
 
 
 def new_batch_id(integration: str, now_ms: int) -> str:
@@ -116,6 +121,8 @@ async def take(
         one, (batch_no, lease), found, lambda: new_batch_id(one.name, clock.now_ms())
     )
     ordered = in_order(one, found, records.ways(one))
+    groups = {(row.doc_no, row.effect): row for row in found if row.group_no is not None}
+    was_sent = state != BatchState.READY or attempts > 0
     return Held(
         batch_no,
         batch_id,
@@ -126,6 +133,8 @@ async def take(
         members={delivery.key: member for member, _, delivery in ordered},
         parts={delivery.key: part for _, part, delivery in ordered},
         deliveries=tuple(delivery for _, _, delivery in ordered),
+        groups={member: row.group_no for member, row in groups.items()},
+        unsent=frozenset(member for member, row in groups.items() if not (was_sent or row.believed)),
     )
 
 
@@ -144,6 +153,7 @@ async def _choose(
         undone = await rows.undone_effects(connection, one.integration_no, refs)
         by_text = {_with_hyphens(doc_id): count for doc_id, count in undone.items()}
         candidates = await _with_needs(connection, one, candidates, ways, by_text)
+        candidates = await _with_groups(connection, one, candidates, by_text)
         chosen = plan.choose(candidates, by_text, limit, connector.batch_bytes, whole=connector.whole)
         if chosen or len(ready) < limit:
             return [(candidate.doc_no, candidate.effect) for candidate in chosen]
@@ -176,6 +186,34 @@ async def _with_needs(
     ]
 
 
+async def _with_groups(
+    connection: AsyncConnection, one: Integration, candidates: list[Candidate], undone: dict[str, int]
+) -> list[Candidate]:
+    """The candidates, where those that carry a group need what it corrects.
+
+    A group goes behind nothing else: two tills' groups may each hold a return of what the other one sold.
+    """
+    leaders = await closed_groups.earlier_leaders(
+        connection, one.integration_no, {candidate.doc_no for candidate in candidates}
+    )
+    effects = {effect for (_, effect), corrects in leaders.items() if corrects}
+    corrected = {corrects[0] for corrects in leaders.values() if corrects}
+    open_ones = await rows.undone_needs(connection, one.integration_no, corrected, effects)
+
+    def alone(candidate: Candidate) -> Candidate:
+        member = candidate.doc_no, candidate.effect
+        if member not in leaders:
+            return candidate
+        corrects = leaders[member]
+        if corrects is None:
+            return candidate._replace(refs=(), needs=())
+        need = f"{_with_hyphens(corrects[1])}/{candidate.effect}"
+        undone[need] = int((corrects[0], candidate.effect) in open_ones)
+        return candidate._replace(refs=(), needs=(need,))
+
+    return [alone(candidate) for candidate in candidates]
+
+
 def in_order(
     one: Integration, found: Sequence[AnyRow], ways: Mapping[str, Way]
 ) -> list[tuple[Member, int, Delivery]]:
@@ -184,21 +222,10 @@ def in_order(
     candidates: list[Candidate] = []
     for at, row in enumerate(found):
         header = parse_object(row.header, "header")
-        doc_id: str = header["doc_id"]
         member = row.doc_no, row.effect
-        candidates.append(Candidate(at, row.effect, doc_id, tuple(header.get("refs", ())), 0))
-        delivery = Delivery(
-            f"{one.name}:{doc_id}:{row.effect}",
-            row.effect,
-            doc_id,
-            header["kind"],
-            header["number"],
-            row.station,
-            # A till that was moved has sold for its earlier store; only its header knows which.
-            header.get("store") or row.store,
-            row.header,
-            row.payload,
-        )
+        refs = () if row.group_no is not None else tuple(header.get("refs", ()))
+        candidates.append(Candidate(at, row.effect, header["doc_id"], refs, 0))
+        delivery = _of_group(one, row) if row.group_no is not None else _of_document(one, row, header)
         members.append(
             (member, [(member, *part) for part in _parts(delivery, row.record, ways.get(row.effect))])
         )
@@ -207,6 +234,39 @@ def in_order(
     undone = Counter(candidate.doc_id for candidate in candidates)
     order = plan.choose(candidates, undone, documents_max=len(members), bytes_max=0, whole=True)
     return [part for candidate in order for part in members[candidate.doc_no][1]]
+
+
+def _of_document(one: Integration, row: AnyRow, header: Mapping[str, Any]) -> Delivery:
+    doc_id: str = header["doc_id"]
+    return Delivery(
+        f"{one.name}:{doc_id}:{row.effect}",
+        row.effect,
+        doc_id,
+        header["kind"],
+        header["number"],
+        row.station,
+        # A till that was moved has sold for its earlier store; only its header knows which.
+        header.get("store") or row.store,
+        row.header,
+        row.payload,
+    )
+
+
+def _of_group(one: Integration, row: AnyRow) -> Delivery:
+    """A group is no document that somebody sealed: all that it is stands in its record."""
+    key = row.group_key
+    identity = group_plan.identity(key, row.correction)
+    return Delivery(
+        f"{one.name}:{identity}:{row.effect}",
+        row.effect,
+        identity,
+        "group",
+        group_plan.name_of(key, row.correction),
+        group_plan.common(key, "station"),
+        group_plan.common(key, "store"),
+        b"{}",
+        b"{}",
+    )
 
 
 def _parts(delivery: Delivery, record: str | None, way: Way | None) -> list[tuple[int, Delivery]]:

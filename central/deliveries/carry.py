@@ -25,7 +25,7 @@ from central.connectors.base import (
     TargetRejects,
     Written,
 )
-from central.db import attempts
+from central.db import attempts, closed_groups
 from central.db import deliveries as rows
 from central.db import delivery_records as kept
 from central.db.database import Database
@@ -42,6 +42,7 @@ from shared.backoff import full_jitter
 from shared.clock import Clock, rfc3339
 from shared.errors import CounterflowError
 
+DOUBTED = "the other system has this group already, but this centre never sent it"
 _FREE: dict[str, Any] = {"lease": None, "leased_until_ms": 0}
 logger = logging.getLogger(__name__)
 
@@ -108,11 +109,14 @@ class Carrier:
                         await self._failed(one, connector, held, attempt, error, sent=False)
                         return steps
                     probed = True
-                    written = found if isinstance(found, Mapping) else {}
-                    if found and len(found) < len(held.deliveries):
+                    written = dict(found) if isinstance(found, Mapping) else dict.fromkeys(found)
+                    if strange := {held.members[key] for key in written if key in held.members} & held.unsent:
+                        held = await self._doubt(one, held, attempt, strange)
+                        written = {key: named for key, named in written.items() if key in held.members}
+                    if written and len(written) < len(held.deliveries):
                         # Committed before the rest is sent: the batch is from now on what is left of it.
-                        held = await self._mark_done(one, held, attempt, found, written)
-                    elif found:
+                        held = await self._mark_done(one, held, attempt, written, written)
+                    elif written:
                         await self._finish(one, held, attempt, written)
                         return steps
                 case plan.Send():
@@ -212,6 +216,35 @@ class Carrier:
         await self._database.run(work)
         return replace(held, deliveries=left)
 
+    async def _doubt(self, one: Integration, held: Held, attempt: Attempt, strange: set[Member]) -> Held:
+        """Park groups that are over there although this centre never sent them.
+
+        It was restored from a backup: what is there is a group of the same name, of documents that may be others.
+        """
+        keys = {key for key, member in held.members.items() if member in strange}
+        told = [f"{each.number} ({each.key})" for each in held.deliveries if each.key in keys]
+        logger.warning("group_doubted", extra={"integration": one.name, "groups": told})
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._own(connection, held, lease=held.lease)
+            now_ms = await self._database.now_ms(connection)
+            parked_id = new_batch_id(one.name, now_ms)
+            number = one.integration_no
+            await rows.park(
+                self._database, connection, number, held.batch_no, parked_id, strange, DOUBTED, now_ms
+            )
+            detail = (
+                f"{DOUBTED}: {', '.join(told)}; compare its documents over there with `deliveries groups`"
+            )
+            await attempt.end(connection, now_ms, Failure.REJECTED, detail)
+
+        await self._database.run(work)
+        return replace(
+            held,
+            members={key: member for key, member in held.members.items() if key not in keys},
+            deliveries=tuple(each for each in held.deliveries if each.key not in keys),
+        )
+
     async def _write_back(
         self,
         connection: AsyncConnection,
@@ -227,6 +260,9 @@ class Carrier:
             if named is not None and key in held.members
         }
         await attempts.put_written(self._database, connection, one.integration_no, known, now_ms)
+        members = {(doc_no, effect) for doc_no, effect, _ in known}
+        for group_no in (held.groups[member] for member in members & held.groups.keys()):
+            await closed_groups.link_back(self._database, connection, group_no)
         told = [(each, named) for each in held.deliveries if (named := written.get(each.key)) is not None]
         learned = await self._codes.learn(connection, one.name, told)
         await kept.wake(self._database, connection, learned)

@@ -1,15 +1,14 @@
 """Make the records of a batch that has just been taken, and take out what cannot be sent now.
 
 A document whose filter says no has no such effect; one that lacks a code over there waits for it; one that cannot be
-mapped is parked with its reason. None of them delays the rest of the batch, and no attempt is used.
+mapped is parked with its reason. None of them delays the rest of the batch, and no attempt is used. What is sent in
+groups never goes by itself: one that was ready before the definition said so goes back to find its group.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,16 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db import attempts as tries
 from central.db import deliveries as rows
 from central.db import delivery_records as kept
+from central.db import groups
 from central.db.database import AnyRow, Database
 from central.deliveries.codes import CrossReference
+from central.deliveries.merging import document_of_row, merged_document
 from central.deliveries.plan import Failure
 from central.deliveries.ways import Way, compile_ways, reason_of, written_down
 from central.integrations.integration import Integration
-from central.integrations.mapping.documents import document_of
 from central.integrations.mapping.errors import MappingErrors
 from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
-from shared.canonical import parse_object
 from shared.errors import BadInput
 
 Member = tuple[int, str]
@@ -77,16 +76,26 @@ class Records:
         """
         ways = self.ways(one)
         batch_no, lease = leased
-        lacking = [row for row in found if row.record is None and _has_work(ways.get(row.effect))]
-        if not lacking:
+        unmade = [row for row in found if row.record is None]
+        astray = [row for row in unmade if _is_astray(row, ways.get(row.effect))]
+        leaders = [row for row in unmade if row.group_no is not None and row.leader == row.doc_no]
+        apart = {(row.doc_no, row.effect) for row in (*astray, *leaders)}
+        lacking = [
+            row for row in unmade if (row.doc_no, row.effect) not in apart and _has_work(ways.get(row.effect))
+        ]
+        if not (lacking or apart):
             return found
+        merged = [(row, await self._merged(row)) for row in leaders]
 
         async def work(connection: AsyncConnection) -> Sequence[AnyRow]:
-            made = await self._make(connection, one, ways, lacking)
+            made = await self._make(connection, one, ways, lacking, merged)
             now_ms = await self._database.now_ms(connection)
             if not await rows.change_batch(connection, batch_no, lease, {"lease": lease}):
                 return []
             number = one.integration_no
+            for row in astray:
+                state = "gathering" if row.group_no is None else "grouped"
+                await groups.put_back(connection, batch_no, (row.doc_no, row.effect), state)
             await kept.put(self._database, connection, number, one.version, made.records, now_ms)
             await kept.wait(self._database, connection, number, made.missing, now_ms)
             await self._codes.miss(connection, {one for several in made.missing.values() for one in several})
@@ -131,14 +140,27 @@ class Records:
                 now_ms,
             )
 
+    async def _merged(self, row: AnyRow) -> dict[str, Any] | BadInput:
+        """The document of a group, or why there is none."""
+        try:
+            return await merged_document(self._database, row)
+        except BadInput as error:
+            return error
+
     async def _make(
-        self, connection: AsyncConnection, one: Integration, ways: dict[str, Way], lacking: Sequence[AnyRow]
+        self,
+        connection: AsyncConnection,
+        one: Integration,
+        ways: dict[str, Way],
+        lacking: Sequence[AnyRow],
+        merged: Sequence[tuple[AnyRow, dict[str, Any] | BadInput]],
     ) -> Made:
-        documents = await self._documents(connection, one, lacking)
         made = Made()
         asked: dict[Member, set[LookUp]] = {}
-        for row, document in zip(lacking, documents, strict=True):
+        documents: dict[Member, dict[str, Any]] = {}
+        for row, document in zip(lacking, await self._documents(connection, one, lacking), strict=True):
             member, way = (row.doc_no, row.effect), ways[row.effect]
+            documents[member] = document
             try:
                 if not way.has_effect(document):
                     made.skipped.append(member)
@@ -146,15 +168,28 @@ class Records:
                     asked[member] = way.look_ups(document)
             except MappingErrors as error:
                 made.refuse(member, reason_of(error.errors), str(error))
+        for row, group in merged:
+            # The filter was asked of each of its documents before they were put together.
+            member, mapped = (row.doc_no, row.effect), ways.get(row.effect)
+            if isinstance(group, BadInput):
+                made.refuse(member, group.what[:200], str(group))
+            elif mapped is None or mapped.mapping is None:
+                reason = f'the integration makes no record by "{row.effect}" any more'
+                made.refuse(member, reason, f"{reason}; state its [[deliver]] again")
+            else:
+                documents[member] = group
+                try:
+                    asked[member] = mapped.look_ups(group)
+                except MappingErrors as error:
+                    made.refuse(member, reason_of(error.errors), str(error))
         codes = await self._codes.look_up(
             connection, {each for several in asked.values() for each in several}
         )
-        for row, document in zip(lacking, documents, strict=True):
-            member = row.doc_no, row.effect
+        for member, document in documents.items():
             if member not in asked:
                 continue
             try:
-                records = ways[row.effect].records(document, codes)
+                records = ways[member[1]].records(document, codes)
                 if records:
                     made.records[member] = written_down(records)
                 else:
@@ -171,16 +206,12 @@ class Records:
         self, connection: AsyncConnection, one: Integration, found: Sequence[AnyRow]
     ) -> list[dict[str, Any]]:
         """What mappings see: the header's fields, station, store, the payload, and what the other system calls it."""
-        documents = []
-        wanted: set[bytes] = set()
-        for row in found:
-            header = parse_object(row.header, "header")
-            payload = json.loads(row.payload, parse_float=Decimal)
-            if not isinstance(payload, dict):
-                raise BadInput(f"the payload of {header['doc_id']} is not an object")
-            store = header.get("store") or row.store
-            documents.append(document_of(header, payload, station=row.station, store=store))
-            wanted |= {_bytes_of(each) for each in (header["doc_id"], *header.get("refs", ()))}
+        documents = [document_of_row(row) for row in found]
+        wanted = {
+            _bytes_of(each)
+            for document in documents
+            for each in (document["doc_id"], *document.get("refs", ()))
+        }
         names = await kept.written_names(connection, one.integration_no, wanted)
         for document in documents:
             document["written"] = names.get(_bytes_of(document["doc_id"]), {})
@@ -199,6 +230,13 @@ class Records:
             return await kept.wake(self._database, connection, found)
 
         return await self._database.run(work)
+
+
+def _is_astray(row: AnyRow, way: Way | None) -> bool:
+    """Whether it is ready although its group carries it, or has yet to be found."""
+    if row.group_no is not None:
+        return bool(row.leader != row.doc_no)
+    return way is not None and way.deliver.group is not None
 
 
 def _has_work(way: Way | None) -> bool:

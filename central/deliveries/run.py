@@ -16,6 +16,8 @@ from central.deliveries.batches import take
 from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
 from central.deliveries.codes import CrossReference
+from central.deliveries.groups import EVERY_S as GROUPS_EVERY_S
+from central.deliveries.groups import Groups
 from central.deliveries.records import Records
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
 from central.integrations.integration import Integration
@@ -58,16 +60,19 @@ class DeliveryRunner:
         self._records = Records(database, integrations, codes)
         self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets, codes)
         self._sweep = Sweep(database, integrations, clock)
+        self.groups = Groups(database, integrations, self._records, clock)
         self.wake = wake or asyncio.Event()
         self._wakes: dict[int, asyncio.Event] = {}
         self._rests: dict[int, float] = {}  # seconds until there may be something to do for an integration
         self._sweep_now = asyncio.Event()
+        self._group_now = asyncio.Event()
 
     async def run(self) -> None:
         """Keep a worker for every enabled integration, and the sweep."""
         self._integrations.listeners.append(self._changed)
         tasks: dict[int, asyncio.Task[None]] = {}
         sweeps = asyncio.create_task(self._sweep_for_ever())
+        groups = asyncio.create_task(self._group_for_ever())
         try:
             await self._free_leases()
             while True:
@@ -76,15 +81,15 @@ class DeliveryRunner:
                     if integration.kinds and (number not in tasks or tasks[number].done()):
                         self._wakes[number] = asyncio.Event()
                         tasks[number] = asyncio.create_task(self._work(number, self._wakes[number]))
-                for wake in self._wakes.values():
+                for wake in (self._group_now, *self._wakes.values()):
                     wake.set()
                 await self.wake.wait()
                 self.wake.clear()
         finally:
             self._integrations.listeners.remove(self._changed)
-            for task in (sweeps, *tasks.values()):
+            for task in (sweeps, groups, *tasks.values()):
                 task.cancel()
-            await asyncio.gather(sweeps, *tasks.values(), return_exceptions=True)
+            await asyncio.gather(sweeps, groups, *tasks.values(), return_exceptions=True)
 
     async def step(self, integration_no: int) -> bool:
         """Carry one batch as far as it goes; False when there is nothing to do for this node now."""
@@ -116,6 +121,7 @@ class DeliveryRunner:
         await self.budgets.resume(budget_of(one))
         async with self._database.write() as connection:
             await attempts.close_circuit(connection, one.integration_no)
+        await self.groups.send_now(one)
         self.wake.set()
 
     async def sweep(self) -> int:
@@ -171,6 +177,17 @@ class DeliveryRunner:
             except Exception:
                 logger.exception("sweep_failed")
             wait_s = SOON_S if await self._woken(self._sweep_now, wait_s) else EVERY_S
+
+    async def _group_for_ever(self) -> None:
+        while True:
+            try:
+                if await self.groups.step():
+                    self.wake.set()
+            except Exception:
+                # Each step is one transaction: the next look goes on from there.
+                logger.exception("groups_failed")
+            await self._woken(self._group_now, GROUPS_EVERY_S)
+            await self._clock.sleep(GATHER_S)
 
     async def _woken(self, wake: asyncio.Event, seconds: float) -> bool:
         """Wait until woken, at most *seconds*; whether it was."""

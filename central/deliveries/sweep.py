@@ -104,6 +104,8 @@ class Sweep:
 
     async def _add(self, one: Integration, effect: str, doc_nos: list[int]) -> None:
         async def work(connection: AsyncConnection) -> None:
-            await rows.add_ready(connection, self._database, one.integration_no, effect, doc_nos)
+            await rows.add(
+                connection, self._database, one.integration_no, effect, one.first_state(effect), doc_nos
+            )
 
         await self._database.run(work)

@@ -81,10 +81,14 @@ def compile_way(definition: Definition, deliver: Deliver, kind: type[Connector])
     Raises:
         BadInput: a filter, a split or a mapping is wrong, or this centre or the connector cannot do what is asked.
     """
-    if deliver.group is not None:
+    if deliver.group is not None and deliver.target is None:
         raise BadInput(
-            "documents are not grouped yet: each one would be sent by itself",
-            hint="leave `group` out, or let the other system sum them up",
+            "a group is a record of its own", hint="name its `target` and what its `fields` are made of"
+        )
+    if deliver.group is not None and not kind.idempotency.probes:
+        raise BadInput(
+            f"{kind.title} cannot be asked what it has, so documents cannot be sent in groups",
+            hint="after a restore of the centre nobody could tell which documents a group over there holds",
         )
     if deliver.split and kind.idempotency is Idempotency.AT_LEAST_ONCE:
         raise BadInput(f"{kind.title} cannot be asked what it has, so a document cannot be sent in parts")

@@ -37,8 +37,8 @@ GATHER_MS = 100
 WAITING_PER_TICK = 5_000
 
 logger = logging.getLogger(__name__)
-Targets = Callable[[str], Sequence[tuple[int, str]]]
-"""(integration, effect) that a kind of document is delivered to."""
+Targets = Callable[[str], Sequence[tuple[int, str, str]]]
+"""(integration, effect, first state) of the deliveries that a kind of document makes."""
 
 
 class Ready(NamedTuple):
@@ -114,7 +114,7 @@ def add_rows(new: db.NewRows, ready: Ready, targets: Targets) -> None:
         new.links += details.links
         new.units += details.units
     new.deliveries += [
-        (number, ready.doc_no, effect, "ready", None) for number, effect in targets(ready.kind)
+        (number, ready.doc_no, effect, state, None) for number, effect, state in targets(ready.kind)
     ]
 
 

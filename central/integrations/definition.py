@@ -126,6 +126,14 @@ class Group(_Part):
     close: Literal["shift_close", "day_end"] = "day_end"
     after: Duration = Field("1h", description="how long after its close a group still waits for late sales")
 
+    @model_validator(mode="after")
+    def _closes(self) -> Self:
+        if self.close == "shift_close" and "shift" not in self.by:
+            raise ValueError('a group that closes with its shift is `by` "shift"')
+        if self.close == "day_end" and not {"business_date", "shift"} & set(self.by):
+            raise ValueError('a group that closes at the end of a day is `by` "business_date" or "shift"')
+        return self
+
 
 class Deliver(_Part):
     """Something that goes out: documents of some kinds as records of the target. `name` is the delivery's effect."""
@@ -136,6 +144,8 @@ class Deliver(_Part):
         None, description="as the connector names it; absent: the document as it was sealed"
     )
     enabled: bool = True
+    every: Duration | None = Field(None, description="sent at this interval; in real time when absent (S6)")
+    cron: Cron | None = Field(None, description="or at these times (UTC)")
     filter: Text | None = Field(None, description="jmespath over the document; false: it has no such effect")
     statuses: list[Code] = Field(default_factory=list, description="order statuses that are exported (S2)")
     group: Group | None = None
@@ -146,6 +156,24 @@ class Deliver(_Part):
         default_factory=list, description="effects of the same document that come first"
     )
     fields: dict[str, FieldSpec] = Field(default_factory=dict)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether its documents wait for their group or for a time, and are not ready as soon as they are applied."""
+        return bool(self.group or self.every or self.cron)
+
+    @model_validator(mode="after")
+    def _has_one_time(self) -> Self:
+        where = f'deliver "{self.name}"'
+        if self.every and self.cron:
+            raise ValueError(f"{where}: every and cron exclude each other")
+        if self.group and (self.every or self.cron):
+            raise ValueError(
+                f"{where}: a group has a time of its own, `close` and `after`; leave every and cron out"
+            )
+        if self.group and self.needs:
+            raise ValueError(f"{where}: a group is many documents and cannot need an effect of one")
+        return self
 
 
 class Definition(_Part):

@@ -46,6 +46,11 @@ class Integration:
         """effect -> the kinds of document that have it; of what is on."""
         return {one.name: tuple(one.kinds) for one in self.definition.deliver if one.enabled}
 
+    def first_state(self, effect: str) -> str:
+        """The state in which a delivery of this effect begins."""
+        gathers = any(one.gathers for one in self.definition.deliver if one.name == effect)
+        return "gathering" if gathers else "ready"
+
 
 def from_row(row: AnyRow) -> Integration:
     return Integration(

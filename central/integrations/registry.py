@@ -45,7 +45,7 @@ class Integrations:
         self._kinds = connectors
         self._all: dict[int, Integration] = {}
         self._connectors: dict[int, tuple[tuple[str, dict[str, Any]], Connector]] = {}
-        self._targets: dict[str, list[tuple[int, str]]] = {}
+        self._targets: dict[str, list[tuple[int, str, str]]] = {}
         self.listeners: list[Callable[[], None]] = []
         """Told when an integration was added, enabled, disabled, paused or resumed."""
 
@@ -69,12 +69,12 @@ class Integrations:
 
     # ---- what others ask ----
 
-    def targets(self, kind: str) -> Sequence[tuple[int, str]]:
-        """The deliveries that a document of this kind makes: number of the integration and effect."""
+    def targets(self, kind: str) -> Sequence[tuple[int, str, str]]:
+        """The deliveries that a document of this kind makes: number of the integration, effect and first state."""
         known = self._targets.get(kind)
         if known is None:
             known = self._targets[kind] = [
-                (one.integration_no, effect)
+                (one.integration_no, effect, one.first_state(effect))
                 for one in self._all.values()
                 if one.enabled
                 for effect, kinds in one.effects().items()
@@ -251,7 +251,7 @@ class Integrations:
     async def confirm_unknown(self, batch_id: str, *, arrived: bool, audited: Note = unnoted) -> int:
         """Say whether a batch that nobody can ask about has arrived; returns the number of its deliveries."""
         async with self._database.write() as connection:
-            count = await delivery_desk.confirm_unknown(connection, batch_id, arrived=arrived)
+            count = await delivery_desk.confirm_unknown(self._database, connection, batch_id, arrived=arrived)
             if not count:
                 raise NotFound(f'no batch "{batch_id}" waits for an answer')
             await audited(connection, deliveries=count)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from cronsim import CronSim
 
-from central.integrations.definition import Pull, seconds_of
+from central.integrations.definition import Deliver, Pull, seconds_of
 
 BACKOFF_BASE_S = 5.0
 BACKOFF_CAP_S = 900.0
@@ -80,3 +80,20 @@ def next_run_ms(pull: Pull, state: PullState) -> int | None:
     assert pull.cron is not None
     after = next(CronSim(pull.cron, datetime.fromtimestamp(state.run_ms / 1000, UTC)), None)
     return None if after is None else round(after.timestamp() * 1000)
+
+
+def last_tick_ms(deliver: Deliver, now_ms: int) -> int:
+    """The newest time at which the schedule of a `[[deliver]]` sent what there was; now where it has none.
+
+    `every` counts from midnight UTC of 1970, so that all nodes agree without a word, also after a start.
+    """
+    if deliver.every is not None:
+        every_ms = seconds_of(deliver.every) * 1000
+        return now_ms - now_ms % every_ms
+    if deliver.cron is not None:
+        # It looks for times before the one given, so this minute's begins the search.
+        from_ms = now_ms + 60_000 - now_ms % 60_000
+        begin = datetime.fromtimestamp(from_ms / 1000, UTC)
+        found = next((at for at in CronSim(deliver.cron, begin, reverse=True) if at < begin), None)
+        return 0 if found is None else round(found.timestamp() * 1000)
+    return now_ms

@@ -69,6 +69,8 @@ class Document:
     refs: Sequence[int] = ()
     kind: str = "sale"
     payload: dict[str, Any] = field(default_factory=lambda: {"total_minor": 1_250})
+    business_date: str = "2026-11-21"
+    zone: str = "UTC"
 
     @property
     def doc_id(self) -> str:
@@ -79,6 +81,9 @@ class Document:
             {
                 "doc_id": self.doc_id,
                 "kind": self.kind,
+                "time": f"{self.business_date}T10:00:00.000Z",
+                "zone": self.zone,
+                "business_date": self.business_date,
                 "number": f"T-1-{self.number}",
                 "refs": [doc_id_of(ref) for ref in self.refs],
             }
@@ -100,15 +105,15 @@ async def add_documents(
             1,
             one.number,
             one.kind,
-            "2026-11-21",
+            one.business_date,
             f"T-1-{one.number}",
             0,
             0,
-            None,
+            one.payload.get("shift"),
             None,
             None,
             "EUR",
-            1_250,
+            one.payload.get("total_minor", 1_250),
             0,
             0,
         )

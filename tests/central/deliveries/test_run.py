@@ -329,7 +329,7 @@ async def test_an_integration_that_is_off_sends_nothing_and_forgets_nothing(worl
     await world.until_idle()
     assert world.system.sends == 0
     await world.integrations.enable("erp")
-    assert list(world.integrations.targets("sale")) == [(1, "document")]
+    assert list(world.integrations.targets("sale")) == [(1, "document", "ready")]
     assert await world.node().sweep() == 2
     await world.until_idle()
     assert world.delivered() == [1, 2]

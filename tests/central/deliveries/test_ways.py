@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from central.integrations.build import check_names
-from central.integrations.definition import Definition
+from central.integrations.definition import Definition, read_definition
 from shared.errors import BadInput
 from tests.support.scripted_connector import PlainConnector, ScriptedConnector
 
@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {"name": "order", "kinds": ["sale"], "target": "orders",
         ([PLAIN | {"filter": "payload.["}], 'deliver "order"'),
         ([PLAIN | {"split": "lines["}], 'deliver "order"'),
         ([PLAIN | {"fields": {"a": {"ref": "nothing", "value": "x"}}}], 'deliver "order"'),
-        ([PLAIN | {"group": {"by": ["shift"]}}], "not grouped yet"),
+        ([PLAIN | {"group": {"by": ["shift"]}, "target": None}], "a record of its own"),
         ([PLAIN | {"fields": {"a": "{{payload.totl_minor}}"}}], 'did you mean "total_minor"'),
         ([PLAIN | {"fields": {"a": "{{nubmer}}"}}], 'did you mean "number"'),
         ([PLAIN | {"filter": "payload.custmer != null"}], 'did you mean "customer"'),
@@ -36,6 +36,29 @@ def test_what_cannot_be_delivered_is_refused_when_it_is_stated(delivers: list[di
     definition = Definition.model_validate({"name": "erp", "connector": "scripted", "deliver": delivers})
     with pytest.raises(BadInput, match=told):
         check_names(ScriptedConnector, definition)
+
+
+@pytest.mark.parametrize(
+    ("deliver", "told"),
+    [
+        ({"every": "1h", "cron": "0 3 * * *"}, "exclude each other"),
+        ({"every": "1h", "group": {"by": ["shift"]}}, "a time of its own"),
+        ({"needs": ["other"], "group": {"by": ["shift"]}}, "cannot need"),
+        ({"group": {"by": ["store"], "close": "shift_close"}}, "closes with its shift"),
+        ({"group": {"by": ["store"]}}, "closes at the end of a day"),
+    ],
+)
+def test_a_time_or_a_group_that_makes_no_sense_is_refused(deliver: dict[str, Any], told: str):
+    with pytest.raises(BadInput, match=told):
+        read_definition({"name": "erp", "connector": "scripted", "deliver": [PLAIN | deliver]})
+
+
+def test_a_system_that_cannot_be_asked_gets_no_groups():
+    """After a restore of the centre nobody could tell which documents a group over there holds."""
+    group = PLAIN | {"group": {"by": ["shift"]}}
+    definition = Definition.model_validate({"name": "erp", "connector": "plain", "deliver": [group]})
+    with pytest.raises(BadInput, match="cannot be sent in groups"):
+        check_names(PlainConnector, definition)
 
 
 @pytest.mark.parametrize(

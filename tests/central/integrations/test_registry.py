@@ -41,7 +41,7 @@ async def test_an_integration_gets_the_kinds_it_asked_for(
     assert list(integrations.targets("sale")) == []
     one = await integrations.create("erp", "drop_folder", folder, ["sale", "return"])
     await integrations.create("hq", "drop_folder", {"folder": str(tmp_path / "hq")}, [])
-    assert list(integrations.targets("sale")) == [(one.integration_no, "document")]
+    assert list(integrations.targets("sale")) == [(one.integration_no, "document", "ready")]
     assert list(integrations.targets("shift_open")) == []
     assert {(one.name, one.enabled) for one in await integrations.list()} == {("erp", True), ("hq", True)}
     assert one.from_ms == clock.now_ms()
@@ -64,7 +64,7 @@ async def test_a_change_on_another_node_is_seen(
     clock.move(REFRESH_S)
     async with asyncio.timeout(10):
         await heard.wait()
-    assert list(there.targets("sale")) == [(1, "document")]
+    assert list(there.targets("sale")) == [(1, "document", "ready")]
     watching.cancel()
 
 

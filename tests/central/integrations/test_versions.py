@@ -56,7 +56,7 @@ async def test_the_same_words_are_no_version(owner: Owner):
         (2, "anna", "returns too"),
         (1, "anna", ""),
     ]
-    assert [effect for _, effect in owner.integrations.targets("sale")] == ["a", "b"]
+    assert [effect for _, effect, _ in owner.integrations.targets("sale")] == ["a", "b"]
 
 
 async def test_the_way_back_is_a_version_too(owner: Owner):
