@@ -38,7 +38,7 @@ async def test_rows_and_deliveries_appear_together(database_url: str, tmp_path: 
         centre.applier = Applier(
             centre.database,
             centre.clock,
-            lambda kind: [(1, "document"), (2, "document")] if kind == "sale" else [],
+            lambda kind: [(1, "document", "ready"), (2, "document", "ready")] if kind == "sale" else [],
         )
         station = await enrolled(centre)
         await station.push(centre, [sale(1), sale(2, 700), (canonical(header(3, kind="shift_open")), b"{}")])
@@ -192,7 +192,9 @@ async def test_two_nodes_apply_every_document_once(postgres_url: str, tmp_path: 
     """Workers of several nodes share the pending documents and never meet at one."""
     async with open_centre(postgres_url, tmp_path) as centre:
         station = await enrolled(centre)
-        workers = [Applier(centre.database, centre.clock, lambda _: [(1, "document")]) for _ in range(3)]
+        workers = [
+            Applier(centre.database, centre.clock, lambda _: [(1, "document", "ready")]) for _ in range(3)
+        ]
         for start in range(0, 300, 50):
             await station.push(centre, [sale(n) for n in range(start, start + 50)])
             await asyncio.gather(*[worker.apply_batch() for worker in workers])
