@@ -21,7 +21,7 @@ def templates(
     ] = None,
 ) -> None:
     """Make an empty list of an entity to fill in, with its columns."""
-    from central.connectors.files.templates import template
+    from central.connectors.formats.templates import template
 
     path = to or Path(f"{entity}.{form}")
     content = template(entity, form)

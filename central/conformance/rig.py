@@ -16,11 +16,13 @@ class Rig(ABC):
 
     Attributes:
         source: of `Connector.read`, whose records the checks of reading look at; None for a connector that reads none.
+        writes: as the connector's own; what is sent is then not checked, and `effects` and `delivery` are not asked.
         impossible: faults that this system cannot have, each with the reason. What stands neither here nor in `meet`
             makes the kit fail: a connector is not conforming by silence.
     """
 
     source: ClassVar[str | None] = None
+    writes: ClassVar[bool] = True
     impossible: ClassVar[Mapping[Fault, str]] = {}
 
     @abstractmethod
@@ -28,20 +30,22 @@ class Rig(ABC):
         """As a process has it after its start."""
 
     @abstractmethod
-    async def effects(self) -> list[str]:
-        """The delivery keys of all that took effect in the system, doubles included."""
-
-    @abstractmethod
-    def delivery(self, number: int) -> Delivery:
-        """The same delivery for the same number, in the form in which this connector takes it."""
-
-    @abstractmethod
     def meet(self, fault: Fault) -> AbstractAsyncContextManager[None]:
         """Inside it the fault happens, for as many requests as it lasts; at its end it must have happened."""
 
-    @abstractmethod
+    # ---- for connectors that write ----
+
+    async def effects(self) -> list[str]:
+        """The delivery keys of all that took effect in the system, doubles included."""
+        raise NotImplementedError
+
+    def delivery(self, number: int) -> Delivery:
+        """The same delivery for the same number, in the form in which this connector takes it."""
+        raise NotImplementedError
+
     async def consume(self) -> None:
         """The system goes on working with what it got, e.g. takes the files away; most just keep it."""
+        raise NotImplementedError
 
     # ---- for connectors that read ----
 

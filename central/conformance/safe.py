@@ -22,7 +22,7 @@ async def run(connector: Connector, *, write: bool) -> list[Finding]:
         return [Finding("check", ok=False, detail=error.what, hint=error.hint)]
     if not all(one.ok for one in found):
         return found
-    found += [await _readable(connector, name) for name in connector.sources]
+    found += [await _readable(connector, name) for name in connector.reads]
     if write:
         found += [
             await _made_and_taken_back(connector, name, target)
@@ -35,7 +35,7 @@ async def run(connector: Connector, *, write: bool) -> list[Finding]:
 async def _readable(connector: Connector, source: str) -> Finding:
     """Records come, with the fields that the source declares, each key once."""
     what = f"read {source}"
-    declared, key = connector.sources[source].fields, connector.sources[source].key
+    declared, key = connector.reads[source].fields, connector.reads[source].key
     keys: set[str] = set()
     try:
         async for page in connector.read(Read(source, page=100)):

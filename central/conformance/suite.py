@@ -107,6 +107,8 @@ async def it_says_what_it_is(rig: Rig) -> None:
     """Batches and requests have a bound, and what it uses has a name."""
     connector = rig.connect()
     bounds = (connector.batch_documents, connector.batch_bytes, connector.timeout_s)
+    if connector.writes != rig.writes:
+        raise Fails(f"it says writes = {connector.writes}, its rig {rig.writes}")
     if min(bounds) <= 0 or not (connector.resource and connector.title and connector.tested):
         raise Fails(f"bounds {bounds}, resource {connector.resource!r}, title {connector.title!r}")
 
@@ -214,6 +216,8 @@ async def both_of_one_barcode_are_read(rig: Rig) -> None:
 
 async def every_fault_is_met_or_impossible(rig: Rig) -> None:
     """A connector that reads nothing needs no faults of reading; everything else has a reason or a test."""
+    if not rig.writes and set(OUT) - rig.impossible.keys():
+        raise Fails(f"say why these cannot happen: {sorted(set(OUT) - rig.impossible.keys())}")
     if rig.source is None and set(IN) - rig.impossible.keys():
         raise Fails(f"say why these cannot happen: {sorted(set(IN) - rig.impossible.keys())}")
     empty = [fault for fault, reason in rig.impossible.items() if not reason]
@@ -230,13 +234,17 @@ _READING: Mapping[Fault, Check] = {
     Fault.SHARED_BARCODE: both_of_one_barcode_are_read,
 }
 
-CHECKS: Mapping[str, Check] = {
-    "every fault is met or impossible": every_fault_is_met_or_impossible,
-    "it says what it is": it_says_what_it_is,
+_SENDING: Mapping[str, Check] = {
     "what is sent is there once": what_is_sent_is_there_once,
     "a look finds all, before and after": a_look_finds_all_before_and_after,
     "a look changes nothing": a_look_changes_nothing,
     "overlapping batches of a forgetful centre": overlapping_batches_of_a_forgetful_centre,
+}
+
+CHECKS: Mapping[str, Check] = {
+    "every fault is met or impossible": every_fault_is_met_or_impossible,
+    "it says what it is": it_says_what_it_is,
+    **_SENDING,
     **{fault.value: partial(each_once_under, fault) for fault in OUT},
     Fault.WRONG_CREDENTIALS.value: wrong_credentials_are_told_and_send_nothing,
     **{fault.value: check for fault, check in _READING.items()},
@@ -245,9 +253,9 @@ CHECKS: Mapping[str, Check] = {
 
 
 def checks_for(rig: type[Rig]) -> dict[str, Check]:
-    """The checks that concern a rig: all but those of faults that it calls impossible."""
-    impossible = {fault.value for fault in rig.impossible}
-    return {name: check for name, check in CHECKS.items() if name not in impossible}
+    """The checks that concern a rig: not those of faults that cannot be, nor of sending where it only reads."""
+    left_out = {fault.value for fault in rig.impossible} | (set() if rig.writes else _SENDING.keys())
+    return {name: check for name, check in CHECKS.items() if name not in left_out}
 
 
 def _source(rig: Rig) -> str:

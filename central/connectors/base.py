@@ -61,6 +61,7 @@ class Source:
     fields: Mapping[str, Trait] = field(default_factory=dict)
     key: str = "id"
     cursor: Literal["sequence", "time"] | None = None
+    complete: bool = True  # a full run brings all there is, so that what it lacks is absent
     entity: str | None = None  # the catalog entity that it usually becomes
     statuses: tuple[str, ...] = ()
 
@@ -109,6 +110,7 @@ class Page:
     records: Sequence[Mapping[str, Any]]
     deleted: Sequence[str] = ()  # keys
     cursor: str | None = None
+    unreadable: Sequence[str] = ()  # why, for each record of which nothing can be told, not even its key
 
 
 # ---- what goes out ----
@@ -280,6 +282,8 @@ class Connector(ABC):
     idempotency: ClassVar[Idempotency]
     sources: ClassVar[Mapping[str, Source]] = {}
     targets: ClassVar[Mapping[str, Target]] = {}
+    writes: ClassVar[bool] = True
+    """False: it only reads, and no definition with a `[[deliver]]` may use it."""
     tested: ClassVar[str] = "documents only"
     """What it was tested against: a real system, an emulator proven by an independent client, documents only."""
     whole: ClassVar[bool] = False
@@ -291,6 +295,16 @@ class Connector(ABC):
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         self.name = name
+        self.reads = self.sources_of(settings.model_dump())
+
+    @classmethod
+    def sources_of(cls, settings: Mapping[str, Any]) -> Mapping[str, Source]:
+        """The sources of an integration with these settings, for connectors whose settings name them.
+
+        Raises:
+            BadInput: the settings that name them are wrong.
+        """
+        return cls.sources
 
     @property
     @abstractmethod

@@ -51,15 +51,28 @@ def kind_of(connectors: Connectors, definition: Definition) -> type[Connector]:
 
 def check_names(kind: type[Connector], definition: Definition) -> None:
     """Refuse what the connector does not have: sources, statuses, targets, and fields where it says which there are."""
+    sources = kind.sources_of(definition.settings) if definition.pull else {}
     for pull in definition.pull:
-        if pull.source not in kind.sources:
-            raise _unknown(f'pull "{pull.name}"', "source", pull.source, kind.sources, kind.title)
-        known = kind.sources[pull.source].statuses
+        if pull.source not in sources:
+            raise _unknown(f'pull "{pull.name}"', "source", pull.source, sources, kind.title)
+        source = sources[pull.source]
+        known = source.statuses
         unknown = [status for status in pull.statuses if known and status not in known]
         if unknown:
             raise _unknown(f'pull "{pull.name}"', "status", unknown[0], known, kind.title)
+        if pull.entity is not None and not source.complete and pull.absence != "keep":
+            raise BadInput(
+                f'pull "{pull.name}": no run of "{pull.source}" brings all there is, so absence means nothing',
+                hint='say absence = "keep"',
+                code="invalid-fields",
+            )
         with _named(f'pull "{pull.name}"'):
-            Shaper(definition, pull, kind.sources[pull.source])
+            Shaper(definition, pull, source)
+    if definition.deliver and not kind.writes:
+        raise BadInput(
+            f'{kind.title} is only read; "{definition.deliver[0].name}" cannot be delivered there',
+            code="invalid-fields",
+        )
     for deliver in definition.deliver:
         if deliver.target is not None and deliver.target not in kind.targets:
             raise _unknown(f'deliver "{deliver.name}"', "target", deliver.target, kind.targets, kind.title)

@@ -169,6 +169,11 @@ class Pages:
                 payload = (without_stock if rule == "zero" else ended_at(now_ms))(current)
             self._progress.put(became.scope, became.key, payload)
 
+    def unreadable(self, why: str) -> None:
+        """A record of which the connector can tell nothing but why."""
+        self.tally.records += 1
+        self._refuse(self.tally.records, "", BadInput(why))
+
     def _identified(self, records: Iterable[Mapping[str, Any]]) -> Iterable[_Row]:
         for record in records:
             self.tally.records += 1

@@ -93,7 +93,7 @@ class Run:
     document_counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shaper = Shaper(self.one.definition, self.pull, self.connector.sources[self.pull.source])
+        self.shaper = Shaper(self.one.definition, self.pull, self.connector.reads[self.pull.source])
         mode = "complete" if self.is_full and self.pull.entity else "changes"
         about = ListAbout(self.pull.entity or "", self.pull.scope, mode, absence=self.pull.absence)  # type: ignore[arg-type]
         self.progress = ListProgress(about)
@@ -125,6 +125,8 @@ class Run:
         async for page in self.connector.read(request):
             self.go_on()
             await take(page)
+            for why in page.unreadable:
+                self.pages.unreadable(why)
             if page.cursor is not None:
                 self.cursor = page.cursor
             if self.pages.tally.records > ROWS_MAX:

@@ -160,7 +160,8 @@ class Pulls:
         async with self._database.read() as connection:
             state = state_of((await rows.states(connection, one.integration_no)).get(pull.name))
             now_ms = await self._database.now_ms(connection)
-        source = self._integrations.kind(one.definition).sources.get(pull.source)
+        sources = self._integrations.kind(one.definition).sources_of(one.settings)
+        source = sources.get(pull.source)
         has_cursor = source is not None and source.cursor is not None
         found = due(pull, state, shape_of(one.definition, pull), now_ms, has_cursor=has_cursor)
         return None if found is None else (found, state, now_ms)

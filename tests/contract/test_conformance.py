@@ -17,11 +17,11 @@ from central.connectors.base import Connector
 from tests.support.emulator import Emulator
 from tests.support.emulator_connector import BlindConnector, TrustingConnector
 from tests.support.proxy import FaultProxy
-from tests.support.rigs import DropFolderRig, EmulatorRig, TrytonRig
+from tests.support.rigs import DropFolderRig, EmulatorRig, FilesRig, TrytonRig
 from tests.support.tryton import TrytonServer
 from tests.support.tryton_shop import Goods, add_goods
 
-RIGS = {"drop_folder": DropFolderRig, "tryton": TrytonRig}
+RIGS = {"drop_folder": DropFolderRig, "files": FilesRig, "tryton": TrytonRig}
 
 
 @pytest.fixture
@@ -57,6 +57,11 @@ async def test_the_drop_folder_conforms(check: str, tmp_path: Path):
     rig = DropFolderRig(tmp_path / "drop")
     await rig.connect().prepare()
     await CHECKS[check](rig)
+
+
+@pytest.mark.parametrize("check", checks_for(FilesRig))
+async def test_files_of_another_system_conform(check: str, tmp_path: Path):
+    await CHECKS[check](FilesRig(tmp_path))
 
 
 @pytest.mark.erp

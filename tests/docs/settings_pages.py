@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterator
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -62,6 +64,7 @@ def connector_settings() -> str:
         "```",
         "",
     ]
+    told: set[type[BaseModel]] = set()
     for name, connector in CONNECTORS.items():
         lines += [
             f"## {name}",
@@ -79,10 +82,20 @@ def connector_settings() -> str:
                 _facts(field, hints[setting]),
                 "",
             ]
-        for part in hints.values():
-            if isinstance(part, type) and issubclass(part, BaseModel):
+        for part in [model for hint in hints.values() for model in _models(hint)]:
+            if part not in told:
                 lines += [f"### {part.__name__}", "", *table(part), ""]
+                told.add(part)
     return "\n".join(lines)
+
+
+def _models(hint: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type, and those inside them."""
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        yield hint
+        hint = tuple(typing.get_type_hints(hint, include_extras=True).values())
+    for part in hint if isinstance(hint, tuple) else typing.get_args(hint):
+        yield from _models(part)
 
 
 def _page(lines: list[str], model: type[BaseModel], prefix: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,11 +14,12 @@ from uuid import UUID, uuid5
 import orjson
 import pytest
 
-from central.conformance.faults import IN, Fault
+from central.conformance.faults import IN, OUT, Fault
 from central.conformance.rig import Rig
 from central.connectors import CONNECTORS
 from central.connectors.base import Connector, Delivery
 from central.connectors.drop_folder import outgoing
+from central.connectors.files import folder
 from central.connectors.tryton import rpc
 from central.connectors.tryton.connector import TrytonConnector, TrytonSettings
 from shared.clock import Clock
@@ -150,6 +152,73 @@ class DropFolderRig(Rig):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(outgoing.OutFolder, "place", placed_and_gone)
+            yield
+        assert met
+
+
+class FilesRig(Rig):
+    """A system that exports a full file once, and a file for every change after it."""
+
+    source = "items"
+    writes = False
+    impossible: ClassVar[Mapping[Fault, str]] = {
+        **dict.fromkeys(OUT, "it only reads"),
+        Fault.WRONG_CREDENTIALS: "a share is mounted by the machine",
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+        (folder / "full.ndjson").write_bytes(b"")
+
+    def connect(self, *, wrong_credentials: bool = False, clock_off: bool = False) -> Connector:
+        kind = CONNECTORS["files"]
+        one = {
+            "full": "full*.ndjson",
+            "changes": "changes*.ndjson",
+            "key": "id",
+            "dialect": {"form": "ndjson"},
+        }
+        settings = {"folder": self.folder, "lists": {"items": one}, "settle_s": 0}
+        return kind("erp", kind.Settings.model_validate(settings), clock(off=clock_off))
+
+    def _write(self, *records: Mapping[str, Any]) -> Path:
+        self.number += 1
+        path = self.folder / f"changes-{self.number:06}.ndjson"
+        path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+        return path
+
+    async def put(self, key: str) -> None:
+        self._write({"id": key, "active": True, "n": self.number})
+
+    async def put_late(self, key: str) -> None:
+        """A copy that keeps the time at which its content was made."""
+        path = self._write({"id": key, "active": True, "n": "late"})
+        os.utime(path, ns=(path.stat().st_mtime_ns - 300 * 10**9,) * 2)
+
+    async def deactivate(self, key: str) -> None:
+        self._write({"id": key, "active": False})
+
+    async def twins(self, first: str, second: str) -> None:
+        self._write(*({"id": key, "active": True, "barcode": "76"} for key in (first, second)))
+
+    @contextlib.asynccontextmanager
+    async def meet(self, fault: Fault) -> AsyncIterator[None]:
+        """At a look at the folder: the files are written once more in another order; or more come at every look."""
+        look, met = folder.look, []
+
+        def changed(path: Path, one: Any) -> Any:
+            if fault is Fault.REORDERED and not met:
+                met.append(fault)
+                for file in self.folder.glob("changes*"):
+                    file.write_bytes(b"".join(reversed(file.read_bytes().splitlines(keepends=True))))
+            elif fault is Fault.CHANGING_PAGE and len(met) < STORM:
+                met.append(fault)
+                self._write({"id": f"more-{len(met)}", "active": True})
+            return look(path, one)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folder, "look", changed)
             yield
         assert met
 

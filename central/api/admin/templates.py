@@ -8,7 +8,7 @@ from aiohttp import web
 
 from central.api.admin.part import Part, choice
 from central.api.http import Auth, endpoint, reply
-from central.connectors.files.templates import MEDIA, template
+from central.connectors.formats.templates import MEDIA, template
 
 
 class TemplatesApi(Part):

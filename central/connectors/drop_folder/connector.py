@@ -39,8 +39,8 @@ from central.connectors.base import (
 )
 from central.connectors.drop_folder.incoming import InFolder
 from central.connectors.drop_folder.outgoing import SUFFIX, OutFolder, compose
-from central.connectors.files.dialect import Dialect
-from central.connectors.files.writing import compose_file, unfit
+from central.connectors.formats.dialect import Dialect
+from central.connectors.formats.writing import compose_file, unfit
 from shared.clock import Clock
 from shared.errors import ConfigError
 

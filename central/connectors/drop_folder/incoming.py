@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from central.connectors.base import Incoming
-from central.connectors.files.lists import SIDECAR, open_list
+from central.connectors.formats.dialect import is_unfinished
+from central.connectors.formats.lists import SIDECAR, open_list
 from shared.errors import BadInput
 
-UNFINISHED = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".swp")
-"""Names that copying programs give a file until it is whole."""
 EMPTY_SETTLE_S = 60.0
 """An empty file is often the first sign of a slow copy."""
 ERRORS_IN_TEXT = 100
@@ -123,8 +122,7 @@ def as_text(report: dict[str, Any]) -> str:
 def _data_files(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = entry.name.lower()
-            if name.startswith((".", "~")) or name.endswith((*UNFINISHED, SIDECAR)):
+            if is_unfinished(entry.name) or entry.name.lower().endswith(SIDECAR):
                 continue
             if entry.is_file():
                 yield Path(entry.path)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from central.connectors.base import Delivery, NoAnswer, TargetDenies
-from central.connectors.files.dialect import Dialect
-from central.connectors.files.writing import compose_file
+from central.connectors.formats.dialect import Dialect
+from central.connectors.formats.writing import compose_file
 from shared.canonical import canonical, parse_object
 from shared.errors import BadInput
 from shared.faultpoints import reach

@@ -1,1 +1,1 @@
-"""Records as files, in and out: CSV, Excel, JSON, NDJSON, XML, in declared dialects and encodings."""
+"""The files of another system as a connector: read where it puts them, and never touched."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from central.connectors.files.templates import template
+from central.connectors.formats.templates import template
 from shared.protocol import wire
 from tests.support.hq import HQ, open_hq
 

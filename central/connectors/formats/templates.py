@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Literal
 
-from central.connectors.files.writing import sheet_of
+from central.connectors.formats.writing import sheet_of
 from shared.catalog.entities import ENTITIES
 from shared.errors import NotFound
 

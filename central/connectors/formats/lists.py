@@ -17,11 +17,11 @@ import orjson
 from pydantic import BaseModel
 
 from central.connectors.base import ListAbout, SourceRow
-from central.connectors.files.cells import CellError, read_cells
-from central.connectors.files.dialect import SUFFIXES, form_of
-from central.connectors.files.header import ListHeader, from_fields, from_line, from_ndjson_line
-from central.connectors.files.reading import LINE_MAX_BYTES, Record, read_records, sheet_rows, whole_json
-from central.connectors.files.xml import root_attributes
+from central.connectors.formats.cells import CellError, read_cells
+from central.connectors.formats.dialect import SUFFIXES, form_of
+from central.connectors.formats.header import ListHeader, from_fields, from_line, from_ndjson_line
+from central.connectors.formats.reading import LINE_MAX_BYTES, Record, read_records, sheet_rows, whole_json
+from central.connectors.formats.xml import root_attributes
 from shared.canonical import parse_object
 from shared.catalog.entities import ENTITIES
 from shared.errors import BadInput

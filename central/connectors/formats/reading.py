@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile
 
 import orjson
 
-from central.connectors.files.dialect import Dialect
+from central.connectors.formats.dialect import Dialect
 from shared.errors import BadInput, TooLarge
 
 LINE_MAX_BYTES = 1 << 20
@@ -79,7 +79,7 @@ def read_records(path: Path, dialect: Dialect, skip: int = 0, loads: Loads = exa
         case "xlsx":
             return _sheet(path, dialect, skip)
         case "xml":
-            from central.connectors.files.xml import read_xml
+            from central.connectors.formats.xml import read_xml
 
             return read_xml(path, dialect)
 

@@ -16,7 +16,7 @@ import orjson
 import xlsxwriter
 from lxml import etree
 
-from central.connectors.files.dialect import Dialect
+from central.connectors.formats.dialect import Dialect
 
 CELL_MAX_CHARS = 32_767
 EXCEL_DIGITS = 15
@@ -126,17 +126,23 @@ def _put(page: Any, row: int, column: int, value: Any) -> None:
 
 
 def _xml(records: Records, dialect: Dialect) -> bytes:
-    root = etree.Element("rows")
+    space = f"{{{dialect.namespace}}}" if dialect.namespace else ""
+    # lxml knows the space without a prefix as None; its types do not.
+    spaces: Any = {None: dialect.namespace} if dialect.namespace else None
+    root = etree.Element(space + dialect.root, nsmap=spaces)
     for record in records:
-        _fill(etree.SubElement(root, dialect.record), record)
-    return etree.tostring(root, encoding="utf-8", xml_declaration=True, pretty_print=True)
+        _fill(etree.SubElement(root, space + dialect.record), record, space)
+    content: bytes = etree.tostring(  # type: ignore[assignment]
+        root, encoding=dialect.encoding, xml_declaration=True, pretty_print=True
+    )
+    return content
 
 
-def _fill(element: Any, value: Any) -> None:
+def _fill(element: Any, value: Any, space: str) -> None:
     if isinstance(value, Mapping):
         for name, part in value.items():
             for one in part if isinstance(part, list) else [part]:
                 if one is not None:
-                    _fill(etree.SubElement(element, name), one)
+                    _fill(etree.SubElement(element, space + name), one, space)
     else:
         element.text = _text(value)

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from central.connectors.base import ListAbout
-from central.connectors.files.dialect import Dialect, Form
+from central.connectors.formats.dialect import Dialect, Form
 from shared.catalog.entities import ENTITIES
 from shared.catalog.scopes import check_scope
 from shared.errors import BadInput

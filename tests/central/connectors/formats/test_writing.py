@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.connectors.files.dialect import Dialect
-from central.connectors.files.reading import read_records
-from central.connectors.files.writing import compose_file, unfit
+from central.connectors.formats.dialect import Dialect
+from central.connectors.formats.reading import read_records
+from central.connectors.formats.writing import compose_file, unfit
 
 words = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=20
@@ -39,6 +39,19 @@ def test_what_is_written_is_read_back(found: list[dict[str, Any]], form: Any) ->
     back = read_back(compose_file(found, dialect), dialect)
     typed = form in ("json", "ndjson")
     assert back == (found if typed else [{name: str(value) for name, value in one.items()} for one in found])
+
+
+def test_xml_has_the_root_the_namespace_and_the_encoding_that_are_wished() -> None:
+    dialect = Dialect(form="xml", root="Товары", record="Товар", namespace="urn:1C", encoding="cp1251")
+    content = compose_file([{"Код": "7", "Цена": [Decimal("1.50"), 2]}], dialect)
+    assert content.decode("cp1251") == (
+        "<?xml version='1.0' encoding='cp1251'?>\n"
+        '<Товары xmlns="urn:1C">\n  <Товар>\n    <Код>7</Код>\n    <Цена>1.50</Цена>\n    <Цена>2</Цена>\n'
+        "  </Товар>\n</Товары>\n"
+    )
+    assert read_back(content, dialect) == [{"Код": "7", "Цена": ["1.50", "2"]}]
+    with pytest.raises(ValueError, match="no name of an element"):
+        Dialect(form="xml", root="two words")
 
 
 def test_excel_holds_numbers_as_numbers_and_texts_as_texts() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.connectors.base import ListAbout, SourceRow
-from central.connectors.files.lists import open_list
-from central.connectors.files.reading import LINE_MAX_BYTES, row_lines
+from central.connectors.formats.lists import open_list
+from central.connectors.formats.reading import LINE_MAX_BYTES, row_lines
 from shared.errors import BadInput
 
 

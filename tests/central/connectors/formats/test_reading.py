@@ -12,10 +12,10 @@ import pytest
 import xlsxwriter
 
 from central.connectors.base import ListAbout
-from central.connectors.files import reading, xml
-from central.connectors.files.dialect import Dialect
-from central.connectors.files.lists import open_list
-from central.connectors.files.reading import read_records
+from central.connectors.formats import reading, xml
+from central.connectors.formats.dialect import Dialect
+from central.connectors.formats.lists import open_list
+from central.connectors.formats.reading import read_records
 from shared.errors import BadInput, TooLarge
 
 

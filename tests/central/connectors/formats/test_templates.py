@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from central.cli import app
-from central.connectors.files.lists import open_list
-from central.connectors.files.reading import sheet_rows
-from central.connectors.files.templates import template
+from central.connectors.formats.lists import open_list
+from central.connectors.formats.reading import sheet_rows
+from central.connectors.formats.templates import template
 from shared.catalog.entities import ENTITIES
 from shared.errors import NotFound
 
