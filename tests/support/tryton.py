@@ -11,16 +11,19 @@ import importlib.util
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from central.connectors.base import Exchange, tell_nobody
 from central.connectors.tryton.rpc import Session, Tryton
 from tests.support.processes import Process, ProcessFailed, free_port, python
 from tests.support.tryton_process import DATABASE, PASSWORD
 
 PROCESS = "tests.support.tryton_process"
 START_DEADLINE_S = 60.0
+CALL_S = 180.0
+"""Of a call past the connector: Tryton books sales at the same time, on a machine that has more to do."""
 
 
 class TrytonUnavailable(Exception):
@@ -87,7 +90,11 @@ class TrytonServer(Process):
         """Sign-in of *user*; `async with Tryton(session) as tryton` calls with it."""
         return Session(url or self.url, DATABASE, user, password)
 
+    def calls(self, session: Session, tell: Callable[[Exchange], None] = tell_nobody) -> Tryton:
+        """Calls that have the time they need."""
+        return Tryton(session, CALL_S, tell)
+
     async def call(self, method: str, *params: Any, user: str = "admin") -> Any:
         """One call as *user*, with the user's own context; signed in once, which takes Tryton half a second."""
-        async with Tryton(self._sessions.setdefault(user, self.session(user))) as tryton:
+        async with self.calls(self._sessions.setdefault(user, self.session(user))) as tryton:
             return await tryton.call(method, *params)

@@ -49,8 +49,8 @@ SALES = {
 }
 
 
-def definition(url: str) -> dict[str, Any]:
-    """The integration with the Tryton at *url*."""
+def definition(url: str, **settings: Any) -> dict[str, Any]:
+    """The integration with the Tryton at *url*; *settings* go before those of the demo."""
     return {
         "name": NAME,
         "title": "Tryton: goods and prices in, sales out",
@@ -61,6 +61,7 @@ def definition(url: str) -> dict[str, Any]:
             "user": "exchange",
             "password": PASSWORD,
             "batch_documents": BATCH_DOCUMENTS,
+            **settings,
         },
         "maps": {"payments": {"CASH": "Cash", "CARD": "Card"}},
         "pull": [

@@ -47,6 +47,7 @@ class Sold:
 class Office:
     def __init__(self, server: TrytonServer, tell: Tell) -> None:
         self._server = server
+        self._session = server.session()
         self._tell = tell
 
     async def open_books(self) -> None:
@@ -69,16 +70,16 @@ class Office:
             ]
             await add_goods(self._server, made)
             self._tell(what, start + len(part), total)
-        async with Tryton(self._server.session()) as tryton:
+        async with self._server.calls(self._session) as tryton:
             for start in range(0, len(changed), BATCH):
-                await _write(self._server, tryton, changed[start : start + BATCH])
+                await self._write(tryton, changed[start : start + BATCH])
                 self._tell(what, len(change.new) + min(start + BATCH, len(changed)), total)
 
     async def shelf(self) -> dict[str, Article]:
         """All goods as Tryton has them."""
         names = ["code", "active", "gross_price_used", "template.name", "template.default_uom.symbol"]
         found = {}
-        async with Tryton(self._server.session()) as tryton:
+        async with self._server.calls(self._session) as tryton:
             for row in await tryton.call(f"{PRODUCT}.search_read", [], 0, None, None, names):
                 template = row["template."]
                 found[row["code"]] = Article(
@@ -93,7 +94,7 @@ class Office:
     async def sold(self, stations: Mapping[str, str]) -> Sold:
         """All sales of Tryton's point of sale; *stations* says which station made each document."""
         result = Sold()
-        async with Tryton(self._server.session()) as tryton:
+        async with self._server.calls(self._session) as tryton:
             names = ["state", "number", "payments.amount", "payments.method.name"]
             rows = await tryton.call(f"{SALE}.search_read", [], 0, None, [["id", "ASC"]], names)
             # Tryton searches notes only among records that are named.
@@ -116,45 +117,43 @@ class Office:
                     balance.add(result.totals, stations[doc_id], kind, int(payment["amount"] * 100))
         return result
 
+    async def _write(self, tryton: Tryton, articles: Sequence[Article]) -> None:
+        """Prices, names and activity of articles that are there already, in one call for each sort of record."""
+        codes = [one.code for one in articles]
+        rows = await tryton.call(
+            f"{PRODUCT}.search_read", [["code", "in", codes]], 0, None, None, ["code", "template", "active"]
+        )
+        by_code: dict[str, Any] = {row["code"]: row for row in rows}
+        templates: list[Any] = []
+        products: list[Any] = []
+        for one in articles:
+            row = by_code[one.code]
+            net = (one.price / (1 + TAX)).quantize(Decimal("0.0001"))
+            templates += [[row["template"]], {"name": one.name, "gross_price": one.price, "list_price": net}]
+            if row["active"] != one.active:
+                products += [[row["id"]], {"active": one.active}]
+        await tryton.call(f"{TEMPLATE}.write", *templates)
+        if products:
+            await self._confirmed(f"{PRODUCT}.write", *products)
+
+    async def _confirmed(self, method: str, *params: Any) -> None:
+        """Call and confirm each warning, as a person does in Tryton's client: of what is gone there may be stock."""
+        told: list[Exchange] = []
+        async with self._server.calls(self._session, told.append) as tryton:
+            for _ in range(WARNINGS_MAX):
+                try:
+                    await tryton.call(method, *params)
+                    return
+                except TargetRejects as error:
+                    said = json.loads(told[-1].answer.partition(" ")[2])["error"]
+                    if said[0] != "UserWarning":
+                        raise
+                    name = said[1][0]
+                    last = error
+                await tryton.call("model.res.user.warning.create", [{"user": ADMIN, "name": name}])
+        raise last
+
 
 def _doc_id(message: str) -> str:
     """Of a note "number integration:doc_id:effect"."""
     return message.rpartition(" ")[2].split(":")[1] if message.count(":") == 2 else ""
-
-
-async def _write(server: TrytonServer, tryton: Tryton, articles: Sequence[Article]) -> None:
-    """Prices, names and activity of articles that are there already, in one call for each sort of record."""
-    codes = [one.code for one in articles]
-    rows = await tryton.call(
-        f"{PRODUCT}.search_read", [["code", "in", codes]], 0, None, None, ["code", "template", "active"]
-    )
-    by_code: dict[str, Any] = {row["code"]: row for row in rows}
-    templates: list[Any] = []
-    products: list[Any] = []
-    for one in articles:
-        row = by_code[one.code]
-        net = (one.price / (1 + TAX)).quantize(Decimal("0.0001"))
-        templates += [[row["template"]], {"name": one.name, "gross_price": one.price, "list_price": net}]
-        if row["active"] != one.active:
-            products += [[row["id"]], {"active": one.active}]
-    await tryton.call(f"{TEMPLATE}.write", *templates)
-    if products:
-        await _confirmed(server, f"{PRODUCT}.write", *products)
-
-
-async def _confirmed(server: TrytonServer, method: str, *params: Any) -> None:
-    """Call and confirm each warning, as a person does in Tryton's client: of what is gone there may be stock."""
-    told: list[Exchange] = []
-    async with Tryton(server.session(), tell=told.append) as tryton:
-        for _ in range(WARNINGS_MAX):
-            try:
-                await tryton.call(method, *params)
-                return
-            except TargetRejects as error:
-                said = json.loads(told[-1].answer.partition(" ")[2])["error"]
-                if said[0] != "UserWarning":
-                    raise
-                name = said[1][0]
-                last = error
-            await tryton.call("model.res.user.warning.create", [{"user": ADMIN, "name": name}])
-    raise last
