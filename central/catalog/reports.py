@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.catalog.together import Together
 from central.db import reports as db
 from central.db.database import Database
+from central.together import Together
 from shared.canonical import canonical, parse_object
 from shared.protocol.messages import Report
 

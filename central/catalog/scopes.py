@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.catalog.together import Together
 from central.db import station_scopes
 from central.db.catalog import ScopeState
 from central.db.database import Database
 from central.db.station_scopes import Member, Offered
+from central.together import Together
 from shared.canonical import canonical
 from shared.catalog.scopes import scopes_of
 from shared.clock import Clock

@@ -8,7 +8,7 @@ through `store`: multi-row VALUES on SQLite, COPY on PostgreSQL. What every docu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -38,6 +38,7 @@ from central.db.transactions import (
     run_on_postgres,
     run_on_sqlite,
 )
+from shared.canonical import canonical
 from shared.errors import ConfigError
 
 T = TypeVar("T")
@@ -195,6 +196,17 @@ class Database:
             await _on_sqlite(connection, lambda transaction: transaction.store(inserts, changes))
         else:
             await PostgresTransaction(await _asyncpg(connection)).store(inserts, changes)
+
+    def listed(self, kind: str = "bigint") -> str:
+        """The SQL of a list of any length that is the first and only parameter of a written-out statement."""
+        return "(SELECT value FROM json_each(?))" if self.is_sqlite else f"(SELECT unnest($1::{kind}[]))"
+
+    async def rows_of(
+        self, connection: AsyncConnection, statement: str, these: Collection[int | str]
+    ) -> list[Any]:
+        """The rows of a statement that holds `listed`, for *these* values."""
+        value = canonical(list(these)).decode() if self.is_sqlite else list(these)
+        return (await self.script(connection, [(statement, [value])]))[0]
 
     def within(self, connection: AsyncConnection) -> Transaction:
         """A transaction begun by `read`, `write` or `run`, for functions that work on a `Transaction`."""

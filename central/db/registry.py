@@ -7,6 +7,7 @@ on SQLite the one writer is that lock.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -163,16 +164,30 @@ async def retire_keys(connection: AsyncConnection, station_no: int) -> None:
     )
 
 
-async def caller(connection: AsyncConnection, station_no: int, public_key: bytes) -> Any:
-    """(code, store_no, state, key_state) of whom a session token names."""
-    statement = (
-        select(
-            stations.c.code, stations.c.store_no, stations.c.state, station_keys.c.state.label("key_state")
-        )
-        .join(station_keys, station_keys.c.station_no == stations.c.station_no)
-        .where(stations.c.station_no == station_no, station_keys.c.public_key == public_key)
-    )
-    return (await connection.execute(statement)).one_or_none()
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A station and one of its keys, as they stand now."""
+
+    code: str
+    store_no: int
+    state: str
+    key_state: str
+
+
+# Written out for both dialects, not composed: every request of every station runs it.
+_CALLERS = """
+SELECT stations.station_no, station_keys.public_key, stations.code, stations.store_no, stations.state,
+       station_keys.state
+FROM stations JOIN station_keys ON station_keys.station_no = stations.station_no
+WHERE stations.station_no IN """
+
+
+async def callers(
+    database: Database, connection: AsyncConnection, station_nos: Collection[int]
+) -> dict[tuple[int, bytes], Caller]:
+    """Whom session tokens may name: (station, public key) -> how they stand."""
+    rows = await database.rows_of(connection, _CALLERS + database.listed(), station_nos)
+    return {(row[0], bytes(row[1])): Caller(*row[2:6]) for row in rows}
 
 
 # ---- enrolment codes ----

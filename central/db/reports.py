@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
 from central.db.tables import SOURCE, publications, stations
-from shared.canonical import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +25,9 @@ class StationRow:
     created_ms: int
 
 
+_REACHED = "SELECT station_no, reached FROM stations WHERE station_no IN "
 # Locked in the one order that all keep who lock many stations. SQLite has one writer and locks no rows.
-_REACHED = {
-    "sqlite": "SELECT station_no, reached FROM stations WHERE station_no IN (SELECT value FROM json_each(?))",
-    "postgresql": """SELECT station_no, reached FROM stations WHERE station_no IN (SELECT unnest($1::bigint[]))
-                     ORDER BY station_no FOR UPDATE""",
-}
+_LOCKED = {"sqlite": "", "postgresql": " ORDER BY station_no FOR UPDATE"}
 _STORE = {
     "sqlite": """UPDATE stations SET report = ?1, reached = ?2, report_ms = ?3, last_seen_ms = ?3
                  WHERE station_no = ?4""",
@@ -44,8 +40,8 @@ async def reached(
     database: Database, connection: AsyncConnection, station_nos: Collection[int]
 ) -> dict[int, bytes | None]:
     """What the stations had reached by their last reports; their rows stay locked."""
-    listed = canonical(list(station_nos)).decode() if database.is_sqlite else list(station_nos)
-    (rows,) = await database.script(connection, [(_REACHED[connection.dialect.name], [listed])])
+    statement = _REACHED + database.listed() + _LOCKED[connection.dialect.name]
+    rows = await database.rows_of(connection, statement, station_nos)
     return {row[0]: row[1] for row in rows}
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db.catalog import ScopeState, state_of
 from central.db.database import Database
 from central.db.tables import scopes, stations
-from shared.canonical import canonical
 from shared.catalog.scopes import Membership
 
 
@@ -69,27 +68,15 @@ async def members(
     database: Database, connection: AsyncConnection, station_nos: Collection[int] | None = None
 ) -> dict[int, Member]:
     """The named stations, or all of them."""
-    condition = f"AND stations.station_no IN {_listed(database, 'bigint')}" if station_nos is not None else ""
+    if station_nos is None:
+        (rows,) = await database.script(connection, [(_MEMBERS, [])])
+    else:
+        statement = f"{_MEMBERS} AND stations.station_no IN {database.listed()}"
+        rows = await database.rows_of(connection, statement, station_nos)
     found: dict[int, list[Any]] = {}
-    for row in await _read(database, connection, f"{_MEMBERS} {condition}", station_nos):
+    for row in rows:
         found.setdefault(row[0], []).append(row)
     return {station_no: _member(rows) for station_no, rows in found.items()}
-
-
-def _listed(database: Database, kind: str) -> str:
-    """Any number of values in one parameter."""
-    return "(SELECT value FROM json_each(?))" if database.is_sqlite else f"(SELECT unnest($1::{kind}[]))"
-
-
-def _these(database: Database, values: Collection[int | str]) -> list[Any]:
-    return [canonical(list(values)).decode() if database.is_sqlite else list(values)]
-
-
-async def _read(
-    database: Database, connection: AsyncConnection, statement: str, these: Collection[int | str] | None
-) -> list[Any]:
-    values = _these(database, these) if these is not None else []
-    return (await database.script(connection, [(statement, values)]))[0]
 
 
 def _member(rows: list[Any]) -> Member:
@@ -102,9 +89,13 @@ async def scope_offers(
     database: Database, connection: AsyncConnection, names: Collection[str] | None = None
 ) -> dict[str, tuple[ScopeState, Offered | None]]:
     """The scopes that exist, of the named ones or of all, each with its snapshot on offer."""
-    condition = f"WHERE scopes.scope IN {_listed(database, 'text')}" if names is not None else ""
+    if names is None:
+        (rows,) = await database.script(connection, [(f"{_OFFERS} {_NEWEST_LAST}", [])])
+    else:
+        statement = f"{_OFFERS} WHERE scopes.scope IN {database.listed('text')} {_NEWEST_LAST}"
+        rows = await database.rows_of(connection, statement, names)
     found: dict[str, tuple[ScopeState, Offered | None]] = {}
-    for row in await _read(database, connection, f"{_OFFERS} {condition} {_NEWEST_LAST}", names):
+    for row in rows:
         state = state_of(row)
         offered = Offered(row[7], row[8], row[9]) if row[7] is not None else None
         found[state.scope] = (state, offered)  # the newest comes last
@@ -115,20 +106,15 @@ async def settled(
     database: Database, connection: AsyncConnection, station_nos: Collection[int], since_ms: int
 ) -> dict[int, dict[str, int]]:
     """Per station and epoch (those that moved since *since_ms*) the seq up to which no document is still new."""
-    these, listed = _these(database, station_nos), _listed(database, "bigint")
-    moved, busy = await database.script(
-        connection,
-        [
-            (f"{_EPOCHS} WHERE station_no IN {listed}", these),
-            (f"{_BUSY} AND bodies.station_no IN {listed}", these),
-        ],
-    )
+    listed = database.listed()
+    moved = await database.rows_of(connection, f"{_EPOCHS} WHERE station_no IN {listed}", station_nos)
+    busy = await database.rows_of(connection, f"{_BUSY} AND bodies.station_no IN {listed}", station_nos)
     new_in = {row[0] for row in busy}
     epoch_nos = [row[1] for row in moved if row[0] in new_in and row[4] >= since_ms]
     first_new: dict[int, int] = {}
     if epoch_nos:
         statement = f"{_FIRST_NEW} AND journal.epoch_no IN {listed} GROUP BY journal.epoch_no"
-        rows = await _read(database, connection, statement, epoch_nos)
+        rows = await database.rows_of(connection, statement, epoch_nos)
         first_new = {row[0]: row[1] for row in rows}
     found: dict[int, dict[str, int]] = {station_no: {} for station_no in station_nos}
     for station_no, epoch_no, epoch, last, updated_ms in moved:

@@ -8,7 +8,7 @@ under the station row's lock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import registry
 from central.db.database import Database
+from central.db.registry import Caller
 from central.identities import StationIdentity
 from central.intake.decide import KeyState, SessionClaim, SessionDecision, StationFacts, decide_session
 from central.registry import secrets
+from central.together import Together
 from shared import PROTOCOL_VERSION, __version__, journal
 from shared.canonical import canonical, sha256
 from shared.errors import BadInput, NotAllowed, NotAuthenticated
@@ -31,6 +33,8 @@ APPROVAL_RETRY_S = 15
 READ_BACK_MS = 35 * 86_400_000
 """Epochs touched within this time are offered to be read back (R7)."""
 
+Key = tuple[int, bytes]
+"""(station, public key)"""
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +46,7 @@ class Sessions:
         self._database = database
         self._secret = secret
         self._centre_id = centre_id
+        self._callers: Together[Key, None, tuple[Caller | None, int]] = Together(self._read_callers)
 
     async def hello(self) -> Hello:
         """A nonce, the time and what this centre speaks."""
@@ -222,12 +227,19 @@ class Sessions:
             NotAllowed: the key or station was revoked since.
         """
         session = self.session(token)
-        async with self._database.read() as connection:
-            row = await registry.caller(connection, session.station_no, session.public_key)
-            now_ms = await self._database.now_ms(connection)
+        row, now_ms = await self._callers.ask((session.station_no, session.public_key), None)
         check(session, row.state if row else None, row.key_state if row else None, now_ms)
+        assert row is not None
         retired = row.key_state == KeyState.RETIRED
         return StationIdentity(session.station_no, row.code, row.store_no, session.public_key, retired)
+
+    async def _read_callers(self, asked: Collection[Key]) -> Mapping[Key, tuple[Caller | None, int]]:
+        async with self._database.read() as connection:
+            found = await registry.callers(
+                self._database, connection, [station_no for station_no, _ in asked]
+            )
+            now_ms = await self._database.now_ms(connection)
+        return {key: (found.get(key), now_ms) for key in asked}
 
 
 def check(session: secrets.Session, state: str | None, key_state: str | None, now_ms: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +76,27 @@ async def test_draining_takes_no_part_in_the_check(database_url: str, tmp_path: 
         await archive.sign_in(centre, drain=True)
         await station.sign_in(centre)
         assert not (await archive.sign_in(centre, drain=True)).quarantined
+
+
+async def test_callers_who_come_together_share_a_look(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a publication all stations come at once: whether they are ours costs two queries, not one for each."""
+    looks = 0
+    callers = registry.callers
+
+    async def counted(*args: Any) -> dict[tuple[int, bytes], registry.Caller]:
+        nonlocal looks
+        looks += 1
+        return await callers(*args)
+
+    monkeypatch.setattr(registry, "callers", counted)
+    async with open_centre(database_url, tmp_path) as centre:
+        ours = [await enrolled(centre, f"T-{n}") for n in range(1, 9)]
+        names = await asyncio.gather(*(centre.sessions.authenticate(station.token) for station in ours))
+        assert [name.code for name in names] == [f"T-{n}" for n in range(1, 9)]
+        assert {name.key_no for name in names} == {station.public_key for station in ours}
+        assert looks <= 2
 
 
 async def test_late_session_changes_nothing(database_url: str, tmp_path: Path) -> None:

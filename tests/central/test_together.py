@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from central.catalog.together import Together
+from central.together import Together
 
 
 class Counting:
