@@ -15,6 +15,7 @@ from central.config import Config
 from central.db import registry
 from central.db.database import Database
 from central.deliveries.desk import Desk
+from central.deliveries.matching import Matches
 from central.deliveries.run import DeliveryRunner
 from central.identities import KeyIdentity, StationIdentity
 from central.intake.accept import JournalIntake
@@ -79,6 +80,15 @@ class Centre:
         self.deliveries = DeliveryRunner(
             database, self.integrations, clock, node=self.node, wake=self.applier.applied
         )
+        self.matches = Matches(
+            database,
+            self.integrations,
+            clock,
+            self.deliveries.budgets,
+            node=self.node,
+            wake=self.deliveries.waits,
+            found=self.applier.applied,
+        )
         self.desk = Desk(database, self.integrations)
         # the catalog: in, published, down
         self.catalog = CatalogRoom(database, clock, config.data_dir, self.node)
@@ -126,12 +136,18 @@ class Centre:
             self.old_answers,
             self.integrations,
             self.deliveries,
+            self.matches,
             self.imports,
             self.pulls,
             self.checks,
             *self.watched,
             self.catalog,
         ]
+
+    def codes_changed(self) -> None:
+        """HQ said what a code is, or decided about a party: what waited for it goes on at once."""
+        self.applier.applied.set()
+        self.matches.wake.set()
 
     # ---- who calls (central.api.http.Authenticator) ----
 

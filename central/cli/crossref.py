@@ -75,7 +75,7 @@ def list_unmatched(
         output.json(found)
         return
     output.table(
-        ("kind", "system", "outlet", "ours", "theirs", "seen", "since"),
+        ("kind", "system", "outlet", "ours", "theirs", "seen", "since", "searched in vain"),
         [
             (
                 row["kind"],
@@ -85,14 +85,21 @@ def list_unmatched(
                 row["theirs"],
                 row["seen"],
                 short_time(row["since"]),
+                row["why"],
             )
             for row in found
         ],
     )
     if found:
-        say(
-            "say what is what: crossref set KIND OURS SYSTEM THEIRS; what was parked for it is then sent again"
-        )
+        say("say what is what: crossref set KIND OURS SYSTEM THEIRS; what waits for it goes at once")
+
+
+@app.command("search")
+@told
+def search_now(context: typer.Context, system: OfSystem = None) -> None:
+    """Search now for what deliveries wait for, as the [[match]] of its system says, without waiting until it is due."""
+    ask(context.obj, lambda client: client.post("/v1/admin/crossref/search", {"system": system}))
+    done(f"the search in {system or 'all systems'} begins; `crossref unmatched` shows what is left")
 
 
 @app.command("doubled")

@@ -72,8 +72,15 @@ def decide(
         raise BadInput("say one thing", hint="one of --use ID, --create and --ignore")
     decision = "use" if use is not None else "create" if create else "ignore"
     body = {"system": system, "party": party, "decision": decision, "id": use}
-    ask(context.obj, lambda client: client.post("/v1/admin/parties/decide", body))
+    made = ask(context.obj, lambda client: client.post("/v1/admin/parties/decide", body))
     done(f"party {party} in {system}: {decision}{f' {use}' if use is not None else ''}")
+    then = {
+        "use": "go now",
+        "create": "go once it is made, which begins now; `crossref unmatched` says if it cannot",
+        "ignore": "are parked: `deliveries parked` shows them",
+    }
+    if made["deliveries"]:
+        say(f"{made['deliveries']} deliveries that need it {then[decision]}")
 
 
 @app.command("references")

@@ -1,4 +1,5 @@
-"""What HQ does to the cross-reference: every act in one transaction with its line in the trail.
+"""What HQ does to the cross-reference: every act in one transaction with its line in the trail, and with the word to
+deliveries that waited for it.
 
 Invariants: merging loses no code; a code that was merged away never comes back as a code of its own.
 """
@@ -14,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central import audit
 from central.codes.cross_reference import Match
 from central.codes.import_csv import CODE_MAX, CodeRow
+from central.codes.waking import wake_known
+from central.db import code_tries
 from central.db import codes as rows
 from central.db.codes import Key
 from central.db.database import Database
@@ -111,11 +114,21 @@ class CodeActs:
                 )
             now_ms = await self._database.now_ms(connection)
             moved = await rows.merge(self._database, connection, kind, gone, survivor, who, now_ms)
+            await wake_known(self._database, connection)
             detail = {"kind": kind, "gone": gone, "into": survivor, "moved": moved}
             await self._note(connection, who, "codes.merge", detail)
             return survivor, moved
 
         return await self._database.run(work)
+
+    async def search_now(self, system: str | None, *, who: str) -> None:
+        """Let every `[[match]]` (of one system) look at once for what deliveries wait for."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await code_tries.look_now(connection, system)
+            await self._note(connection, who, "codes.search", {"system": system})
+
+        await self._database.run(work)
 
     async def doubled(
         self, *, limit: int, kind: str | None = None, system: str | None = None
@@ -151,6 +164,8 @@ class CodeActs:
             pairs[key] = merged.get((one.kind, one.ours), one.ours)
         await rows.put(self._database, connection, pairs, who, await self._database.now_ms(connection))
         await rows.answer(connection, pairs, claims=True)
+        for system in sorted({row.system for row in listed}):
+            await wake_known(self._database, connection, system)
         return list(pairs.values())
 
     async def _note(self, connection: AsyncConnection, who: str, what: str, detail: dict[str, Any]) -> None:

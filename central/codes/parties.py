@@ -22,6 +22,7 @@ from shared.errors import BadInput
 _UNCHECKED = re.compile(r"[0-9A-Z]{5,20}")
 _KPP = re.compile(r"[0-9]{4}[0-9A-Z]{2}[0-9]{3}")
 _SPACES = re.compile(r"[\s./-]+")
+_PREFIXED = {code.upper(): code.upper() for code in eu_vat.MEMBER_STATES} | {"GR": "EL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,23 @@ def tax_id_of(text: str, country: str) -> str:
         raise BadInput(f'"{text}" is no tax id of {country or compact[:2]}: {why}') from None
 
 
+def spellings_of(party: Party) -> list[str]:
+    """All that a system may have a party's tax id written as, the one spelling first.
+
+    Raises:
+        BadInput: it is none.
+    """
+    tax_id = tax_id_of(party.tax_id, party.country)
+    country = party.country.strip().upper()
+    found = [tax_id, party.tax_id, party.tax_id.strip()]
+    module = _module(country) if country not in ("", "EU") else None
+    if module is not None and hasattr(module, "format"):
+        found.append(str(module.format(tax_id)))
+    if country in _PREFIXED:
+        found.append(_PREFIXED[country] + tax_id)  # as an EU VAT number
+    return list(dict.fromkeys(found))
+
+
 def branch_of(text: str | None) -> str | None:
     """The one spelling of a KPP; "" where there is none, None where it is not known.
 
@@ -137,10 +155,18 @@ def match(party: Party, found: Sequence[Found]) -> Use | Create | Unclear:
 
 def _by_origin(party: Party, tax_id: str, the_one: str, found: Sequence[Found]) -> Use | Unclear:
     """A record that bears our code, unless tax ids say that it is somebody else, or that another one is meant."""
+    if not tax_id:
+        return Use(the_one)
     for one in found:
-        if one.id == the_one and one.tax_id.strip() and tax_id and not _same(tax_id, one, party.country):
+        if one.id == the_one and one.tax_id.strip() and not _same(tax_id, one, party.country):
             why = f"the record that bears the code {party.code} has the tax id {one.tax_id}, not {tax_id}"
             return Unclear(why, (the_one,))
+    bearers = {one.id: _branch(one) for one in found if _same(tax_id, one, party.country)}
+    wanted = branch_of(party.branch)
+    others = sorted(one for one, branch in bearers.items() if not wanted or not branch or branch == wanted)
+    if others and the_one not in others:
+        why = f"one record bears the code {party.code}, and another one the tax id {tax_id}"
+        return Unclear(why, tuple(sorted({the_one, *others})))
     return Use(the_one)
 
 

@@ -68,12 +68,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that can be written. `undo`: what was created can be taken back."""
+    """Something that can be written. `undo`: what was created can be taken back.
+
+    `find` names the fields that `Connector.find` searches by, `create` says that `Connector.create` makes one.
+    """
 
     title: str
     fields: Mapping[str, Trait] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()  # of documents that it usually gets
     undo: bool = False
+    find: tuple[str, ...] = ()
+    create: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,20 @@ code_questions = Table(
     UniqueConstraint("kind", "system", "outlet", "way", "code", "claim"),
 )
 
+code_tries = Table(
+    "code_tries",
+    metadata,
+    Column("system", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text, nullable=False),  # of ours, merges followed
+    Column("tries", BigInteger, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    PrimaryKeyConstraint("system", "kind", "code"),
+    **WITHOUT_ROWID,
+)
+"""Codes that a `[[match]]` looked for in vain: why, and when it looks again."""
+
 unclear_parties = Table(
     "unclear_parties",
     metadata,

@@ -29,7 +29,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.code_tables import code_matches, code_merges, code_questions
+from central.db.code_tables import (
+    code_matches,
+    code_merges,
+    code_questions,
+    code_tries,
+    unclear_parties,
+)
 from central.db.database import AnyRow, Database
 
 _UNMATCHED = code_questions.c.claim == ""
@@ -196,7 +202,7 @@ async def ask(
 
 
 async def answer(connection: AsyncConnection, pairs: Mapping[Key, str], *, claims: bool) -> None:
-    """Take what is matched now off the list of the unmatched, and with *claims* the claims on it too."""
+    """Take what is matched now off the lists of the unmatched and unclear, and with *claims* the claims on it too."""
     if not pairs:
         return
     out = [Key(key.kind, key.system, key.outlet, ours) for key, ours in pairs.items()]
@@ -212,6 +218,13 @@ async def answer(connection: AsyncConnection, pairs: Mapping[Key, str], *, claim
         await connection.execute(
             delete(code_questions).where(of.way == way, here, true() if claims else _UNMATCHED)
         )
+    parties = [key for key in out if key.kind == "party" and not key.outlet]
+    if parties:
+        asked = _asked(connection, parties)
+        of = unclear_parties.c
+        same = and_(asked.c.system == of.system, asked.c.code == of.party)
+        known = select(literal_column("1")).select_from(asked).where(same).exists()
+        await connection.execute(delete(unclear_parties).where(of.decision.is_(None), known))
 
 
 async def merge(
@@ -257,6 +270,9 @@ async def merge(
     of = code_questions.c
     settled = or_(and_(of.way == "out", of.code == gone), of.claim == gone, of.claim == survivor)
     await connection.execute(delete(code_questions).where(of.kind == kind, settled))
+    if kind == "party":
+        asked = unclear_parties.c
+        await connection.execute(delete(unclear_parties).where(asked.party == gone, asked.decision.is_(None)))
     return moved.rowcount
 
 
@@ -281,9 +297,17 @@ async def list_matches(
 async def list_unmatched(
     connection: AsyncConnection, *, after: int, limit: int, kind: str | None, system: str | None
 ) -> Sequence[AnyRow]:
-    """Codes that were looked up in vain, oldest first."""
-    of = code_questions.c
-    statement = select(code_questions).where(_UNMATCHED, of.question_no > after)
+    """Codes that were looked up in vain, oldest first, with `why` and `next_ms` where a search was in vain too."""
+    of, tried = code_questions.c, code_tries.c
+    searched = and_(
+        of.way == "out",
+        of.outlet == "",
+        tried.system == of.system,
+        tried.kind == of.kind,
+        tried.code == of.code,
+    )
+    statement = select(code_questions, tried.why, tried.next_ms).outerjoin(code_tries, searched)
+    statement = statement.where(_UNMATCHED, of.question_no > after)
     for name, value in (("kind", kind), ("system", system)):
         if value is not None:
             statement = statement.where(of[name] == value)

@@ -330,13 +330,29 @@ async def park(
     Args:
         batch_no: None where they have no batch yet: they still gather.
     """
+    parked_no = await add_parked_batch(connection, integration_no, batch_id, len(which), reason, now_ms)
+    own = and_(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
+    if batch_no is None:
+        own = and_(deliveries.c.integration_no == integration_no, deliveries.c.state == "gathering")
+    for condition in by_effect(database, which):
+        if batch_no is not None:
+            await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
+        await connection.execute(
+            update(deliveries).where(own, condition).values(state="parked", batch_no=parked_no)
+        )
+
+
+async def add_parked_batch(
+    connection: AsyncConnection, integration_no: int, batch_id: str, count: int, reason: str, now_ms: int
+) -> int:
+    """A batch of deliveries that a person has to look at; returns its number."""
     result = await connection.execute(
         batches.insert()
         .values(
             integration_no=integration_no,
             batch_id=batch_id,
             state="parked",
-            count=len(which),
+            count=count,
             attempts=0,
             leased_until_ms=0,
             lease=None,
@@ -347,16 +363,7 @@ async def park(
         )
         .returning(batches.c.batch_no)
     )
-    parked_no = result.scalar_one()
-    own = and_(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
-    if batch_no is None:
-        own = and_(deliveries.c.integration_no == integration_no, deliveries.c.state == "gathering")
-    for condition in by_effect(database, which):
-        if batch_no is not None:
-            await remember_batch(connection, and_(deliveries.c.batch_no == batch_no, condition))
-        await connection.execute(
-            update(deliveries).where(own, condition).values(state="parked", batch_no=parked_no)
-        )
+    return int(result.scalar_one())
 
 
 async def remember_batch(connection: AsyncConnection, which: ColumnElement[bool]) -> None:

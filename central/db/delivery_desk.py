@@ -63,6 +63,13 @@ async def parked_groups(connection: AsyncConnection) -> Sequence[AnyRow]:
     ).all()
 
 
+async def parked_by(connection: AsyncConnection, reason: str) -> Sequence[int]:
+    """Integrations with deliveries that are parked for this reason."""
+    statement = select(batches.c.integration_no).distinct()
+    found = await connection.execute(statement.where(batches.c.state == "parked", batches.c.error == reason))
+    return list(found.scalars())
+
+
 class Chosen(NamedTuple):
     """Parked deliveries: all of a reason, or those of some documents, or both; nothing given: all."""
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import and_, delete, exists, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database
-from central.db.deliveries import by_effect
+from central.db.deliveries import add_parked_batch, by_effect
 from central.db.delivery_tables import delivery_records, delivery_waits, written
 from central.db.tables import deliveries, gate
 from central.integrations.mapping.lookups import LookUp
 
 Member = tuple[int, str]
-_LOOK_UPS_MAX = 5_000
-"""Codes that are looked for at a time, those that are waited for longest first."""
+LOOK_UPS = 5_000
+"""Codes of a page that is looked up at a time."""
 
 
 async def put(
@@ -122,13 +122,18 @@ async def wait(
         )
 
 
-async def waited_for(connection: AsyncConnection) -> list[LookUp]:
-    """The codes that some delivery waits for."""
+async def waited_for(
+    connection: AsyncConnection, after: LookUp | None = None, system: str | None = None
+) -> list[LookUp]:
+    """A page of the codes (of one system) that some delivery waits for, in order behind *after*."""
     column = delivery_waits.c
-    rows = await connection.execute(
-        select(column.kind, column.system, column.code, column.outlet).distinct().limit(_LOOK_UPS_MAX)
-    )
-    return [LookUp(*row) for row in rows]
+    order = (column.kind, column.system, column.code, column.outlet)
+    statement = select(*order).distinct().order_by(*order).limit(LOOK_UPS)
+    if after is not None:
+        statement = statement.where(tuple_(*order) > tuple_(*map(literal, after)))
+    if system is not None:
+        statement = statement.where(column.system == system)
+    return [LookUp(*row) for row in await connection.execute(statement)]
 
 
 async def wake(database: Database, connection: AsyncConnection, found: Collection[LookUp]) -> int:
@@ -168,6 +173,51 @@ async def wake(database: Database, connection: AsyncConnection, found: Collectio
             )
             woken += result.rowcount
     return woken
+
+
+async def park(
+    database: Database,
+    connection: AsyncConnection,
+    asked: Collection[LookUp],
+    new_batch_id: Callable[[], str],
+    reason: str,
+    now_ms: int,
+) -> int:
+    """Whoever waits for one of these will never get it: a person decides what is sent. Returns how many those are."""
+    column = delivery_waits.c
+    waiting: dict[int, set[Member]] = {}
+    for one in asked:
+        same = and_(
+            column.system == one.system,
+            column.kind == one.kind,
+            column.code == one.code,
+            column.outlet == one.outlet,
+        )
+        members = select(column.integration_no, column.doc_no, column.effect).where(same)
+        for integration_no, doc_no, effect in await connection.execute(members):
+            waiting.setdefault(integration_no, set()).add((doc_no, effect))
+    for integration_no, which in sorted(waiting.items()):
+        await stop_waiting(connection, integration_no, which)
+        batch_no = await add_parked_batch(
+            connection, integration_no, new_batch_id(), len(which), reason, now_ms
+        )
+        for condition in by_effect(database, which):
+            of = and_(deliveries.c.integration_no == integration_no, deliveries.c.state == "waiting")
+            await connection.execute(
+                update(deliveries).where(of, condition).values(state="parked", batch_no=batch_no)
+            )
+    return sum(map(len, waiting.values()))
+
+
+async def stop_waiting(connection: AsyncConnection, integration_no: int, which: Collection[Member]) -> None:
+    """Nothing that these deliveries lack matters any more."""
+    column = delivery_waits.c
+    for effect, numbers in _by_effect(which).items():
+        await connection.execute(
+            delete(delivery_waits).where(
+                column.integration_no == integration_no, column.effect == effect, column.doc_no.in_(numbers)
+            )
+        )
 
 
 async def waiting_groups(connection: AsyncConnection) -> Sequence[AnyRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,17 +22,16 @@ class Decided(NamedTuple):
     candidates: tuple[str, ...]
 
 
-async def decision(connection: AsyncConnection, system: str, party: str) -> Decided | None:
-    """HQ's word on a party, if there is one."""
+async def decision(
+    connection: AsyncConnection, system: str, party: str, *, lock: bool = False
+) -> Decided | None:
+    """HQ's word on a party, if there is one; with *lock* none is said before the transaction ends."""
     of = unclear_parties.c
-    row = (
-        await connection.execute(
-            select(of.decision, of.chosen, of.candidates).where(
-                of.system == system, of.party == party, of.decision.is_not(None)
-            )
-        )
-    ).first()
-    return Decided(str(row[0]), row[1], tuple(orjson.loads(row[2]))) if row else None
+    statement = select(of.decision, of.chosen, of.candidates).where(of.system == system, of.party == party)
+    row = (await connection.execute(statement.with_for_update() if lock else statement)).first()
+    if row is None or row[0] is None:
+        return None
+    return Decided(str(row[0]), row[1], tuple(orjson.loads(row[2])))
 
 
 async def list_unclear(
@@ -58,10 +57,12 @@ async def put_unclear(
 ) -> None:
     """List a party, or say anew what is unclear about it. *key* is system and party, *seen* its name, tax_id, why."""
     values = {**seen, "candidates": orjson.dumps(list(candidates)).decode(), "last_ms": at_ms}
+    # What is unclear again waits for a new word: the old one was about something else.
+    anew = {"decision": None, "chosen": None, "by": None, "decided_ms": None}
     await connection.execute(
         database.insert(unclear_parties)
         .values(system=key[0], party=key[1], first_ms=at_ms, **values)
-        .on_conflict_do_update(index_elements=["system", "party"], set_=values)
+        .on_conflict_do_update(index_elements=["system", "party"], set_=values | anew)
     )
 
 
@@ -112,15 +113,52 @@ async def claim(
     return (await connection.execute(statement)).first() is not None
 
 
-async def there(
-    connection: AsyncConnection, key: tuple[str, str, str], holder: str, theirs: str, *, made: bool
-) -> None:
-    """It is there now, with this id."""
+async def begin(
+    database: Database, connection: AsyncConnection, key: tuple[str, str, str], holder: str, lease_ms: int
+) -> bool:
+    """It is asked for now: from here on it is ours if it is found; False where the claim is another's by now."""
+    of = reference_values.c
+    until_ms = await database.now_ms(connection) + lease_ms
+    result = await connection.execute(
+        update(reference_values)
+        .where(_is(key), of.holder == holder, of.theirs.is_(None))
+        .values(made=True, until_ms=until_ms)
+    )
+    return result.rowcount == 1
+
+
+async def give_up(connection: AsyncConnection, key: tuple[str, str, str], holder: str) -> None:
+    """It was refused, so what may be found later is not ours; others may try at once."""
+    of = reference_values.c
     await connection.execute(
         update(reference_values)
-        .where(_is(key), reference_values.c.holder == holder)
-        .values(theirs=theirs, made=made, until_ms=0)
+        .where(_is(key), of.holder == holder, of.theirs.is_(None))
+        .values(made=False, until_ms=0)
     )
+
+
+async def there(connection: AsyncConnection, key: tuple[str, str, str], holder: str, theirs: str) -> bool:
+    """It is there now, with this id; returns whether we made it (and nobody noted that before)."""
+    of = reference_values.c
+    found = await connection.execute(
+        update(reference_values)
+        .where(_is(key), of.holder == holder, of.theirs.is_(None))
+        .values(theirs=theirs, until_ms=0)
+        .returning(of.made)
+    )
+    return bool(found.scalar_one_or_none())
+
+
+async def recall(connection: AsyncConnection, key: tuple[str, str, str], theirs: str) -> bool:
+    """It was found by a search: whether we had asked for it, and never heard of it."""
+    of = reference_values.c
+    found = await connection.execute(
+        update(reference_values)
+        .where(_is(key), of.theirs.is_(None), of.made)
+        .values(theirs=theirs, until_ms=0)
+        .returning(of.theirs)
+    )
+    return found.first() is not None
 
 
 async def release(connection: AsyncConnection, key: tuple[str, str, str], holder: str) -> None:
@@ -131,16 +169,23 @@ async def release(connection: AsyncConnection, key: tuple[str, str, str], holder
     )
 
 
-async def forget(connection: AsyncConnection, system: str, target: str, ids: Sequence[str]) -> None:
-    """These records are gone over there: what was made is made anew when it is needed, and no party goes by them."""
-    of = reference_values.c
-    gone = and_(of.system == system, of.target == target, of.theirs.in_(ids))
-    codes = code_matches.c
-    party = and_(codes.kind == "party", codes.system == system, codes.outlet == "")
+async def forget(
+    connection: AsyncConnection, system: str, target: str, kinds: Collection[str], ids: Sequence[str]
+) -> None:
+    """These records are gone over there: what was made is made anew when it is needed, and no code goes by them.
+
+    Args:
+        kinds: of codes, that records of this target bear.
+    """
+    of, codes = reference_values.c, code_matches.c
     await connection.execute(
-        delete(code_matches).where(party, codes.theirs.in_(select(of.theirs).where(gone)))
+        delete(code_matches).where(
+            codes.kind.in_(kinds), codes.system == system, codes.outlet == "", codes.theirs.in_(ids)
+        )
     )
-    await connection.execute(delete(reference_values).where(gone))
+    await connection.execute(
+        delete(reference_values).where(of.system == system, of.target == target, of.theirs.in_(ids))
+    )
 
 
 async def integration_no(connection: AsyncConnection, name: str) -> int | None:

@@ -295,7 +295,7 @@ class Carrier:
         async def work(connection: AsyncConnection) -> int | None:
             now_ms = await self._database.now_ms(connection)
             failures = await attempts.count_failure(self._database, connection, one.integration_no, now_ms)
-            delay_s = self._delay_s(failures, extra.get("retry_after_s"))
+            delay_s = rest_s(failures, extra.get("retry_after_s"), self._rng)
             consequence = plan.after_failure(failure, held.attempts, delay_s, connector.timeout_s, failures)
             if isinstance(consequence, plan.Pause):
                 # It says that nothing was sent, so what was known of the batch before still holds.
@@ -322,13 +322,6 @@ class Carrier:
             await self._integrations.pause(one, until_ms, f"{told}; next try {rfc3339(until_ms)}")
         if until_ms is not None and "retry_after_s" in extra:
             await self._budgets.rest(budget_of(one), until_ms)
-
-    def _delay_s(self, failures: int, wish_s: float | None) -> float:
-        """How long to rest after so many failures in a row, where the system may have said when to come back."""
-        if wish_s is None:
-            return full_jitter(failures, self._rng, plan.PAUSE_BASE_S, plan.PAUSE_CAP_S)
-        # Its word counts; a little more, so that all who heard it do not come at once.
-        return wish_s + full_jitter(1, self._rng, plan.PAUSE_BASE_S)
 
     async def _refused(
         self,
@@ -397,6 +390,14 @@ class Carrier:
         """Set columns of the batch, if it is still ours."""
         if not await rows.change_batch(connection, held.batch_no, held.lease, values):
             raise LostLease
+
+
+def rest_s(failures: int, wish_s: float | None, rng: random.Random) -> float:
+    """How long to rest after so many failures in a row, where the system may have said when to come back."""
+    if wish_s is None:
+        return full_jitter(failures, rng, plan.PAUSE_BASE_S, plan.PAUSE_CAP_S)
+    # Its word counts; a little more, so that all who heard it do not come at once.
+    return wish_s + full_jitter(1, rng, plan.PAUSE_BASE_S)
 
 
 def classify(error: Exception, *, sent: bool) -> Failure:

@@ -7,12 +7,14 @@ groups never goes by itself: one that was ready before the definition said so go
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.codes.waking import wake_known
 from central.db import attempts as tries
 from central.db import deliveries as rows
 from central.db import delivery_records as kept
@@ -49,10 +51,17 @@ class Made:
 
 
 class Records:
-    """Makes records for all integrations of this node."""
+    """Makes records for all integrations of this node.
 
-    def __init__(self, database: Database, integrations: Integrations, codes: CrossReference) -> None:
+    Args:
+        waits: set when a delivery begins to wait for a code.
+    """
+
+    def __init__(
+        self, database: Database, integrations: Integrations, codes: CrossReference, waits: asyncio.Event
+    ) -> None:
         self._database = database
+        self._waits = waits
         self._integrations = integrations
         self._codes = codes
         self._ways: dict[int, tuple[int, dict[str, Way]]] = {}
@@ -87,11 +96,11 @@ class Records:
             return found
         merged = [(row, await self._merged(row)) for row in leaders]
 
-        async def work(connection: AsyncConnection) -> Sequence[AnyRow]:
+        async def work(connection: AsyncConnection) -> tuple[Sequence[AnyRow], bool]:
             made = await self._make(connection, one, ways, lacking, merged)
             now_ms = await self._database.now_ms(connection)
             if not await rows.change_batch(connection, batch_no, lease, {"lease": lease}):
-                return []
+                return [], False
             number = one.integration_no
             for row in astray:
                 state = "gathering" if row.group_no is None else "grouped"
@@ -103,9 +112,12 @@ class Records:
                 await rows.settle(self._database, connection, batch_no, "skipped", made.skipped)
             if made.refused:
                 await self._park(connection, one, batch_no, made, now_ms, new_batch_id)
-            return await rows.members(connection, batch_no)
+            return await rows.members(connection, batch_no), bool(made.missing)
 
-        return await self._database.run(work)
+        left, waits = await self._database.run(work)
+        if waits:
+            self._waits.set()
+        return left
 
     async def _park(
         self,
@@ -221,15 +233,9 @@ class Records:
     async def wake(self) -> int:
         """Make ready what waits for codes that are known by now; returns how many deliveries that were."""
         async with self._database.read() as connection:
-            waited = await kept.waited_for(connection)
-            found = await self._codes.look_up(connection, waited) if waited else {}
-        if not found:
-            return 0
-
-        async def work(connection: AsyncConnection) -> int:
-            return await kept.wake(self._database, connection, found)
-
-        return await self._database.run(work)
+            if not await kept.waited_for(connection):
+                return 0
+        return await self._database.run(lambda connection: wake_known(self._database, connection))
 
 
 def _is_astray(row: AnyRow, way: Way | None) -> bool:

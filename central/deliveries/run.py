@@ -57,7 +57,9 @@ class DeliveryRunner:
         self._node = node
         self.budgets = Budgets(database)
         codes = CrossReference(database)
-        self._records = Records(database, integrations, codes)
+        self.waits = asyncio.Event()
+        """Set when a delivery begins to wait for a code of another system."""
+        self._records = Records(database, integrations, codes, self.waits)
         self._carrier = Carrier(database, integrations, clock, rng or random.Random(), self.budgets, codes)
         self._sweep = Sweep(database, integrations, clock)
         self.groups = Groups(database, integrations, self._records, clock)

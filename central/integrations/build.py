@@ -13,9 +13,10 @@ from graphlib import CycleError, TopologicalSorter
 
 import pydantic
 
+from central.codes.rules import compile_rule
 from central.connectors.base import Connector, Finding
 from central.deliveries.ways import compile_way
-from central.integrations.definition import Definition
+from central.integrations.definition import Definition, Matching
 from central.integrations.secret_values import resolved
 from central.integrations.shaping import Shaper
 from shared.clock import Clock
@@ -82,11 +83,40 @@ def check_names(kind: type[Connector], definition: Definition) -> None:
                 raise _unknown(f'deliver "{deliver.name}"', "effect", needed, names, "the integration")
         with _named(f'deliver "{deliver.name}"'):
             compile_way(definition, deliver, kind)
+    for match in definition.match:
+        with _named(f'match "{match.kind}"'):
+            _check_match(kind, definition, match)
     try:
         TopologicalSorter({one.name: one.needs for one in definition.deliver}).prepare()
     except CycleError as error:
         circle = " needs ".join(f'"{name}"' for name in error.args[1])
         raise BadInput(f"none of these would ever be sent: {circle}", code="invalid-fields") from None
+
+
+def _check_match(kind: type[Connector], definition: Definition, match: Matching) -> None:
+    where = f'match "{match.kind}"'
+    if match.target not in kind.targets:
+        raise _unknown(where, "target", match.target, kind.targets, kind.title)
+    target = kind.targets[match.target]
+    for field in filter(None, (match.field, match.tax_id, match.branch, match.origin)):
+        if field not in target.find:
+            raise _unknown(where, f'search of "{match.target}" by', field, target.find, kind.title)
+    if match.create and not target.create:
+        raise BadInput(
+            f'{where}: {kind.title} cannot be told to make a "{match.target}"', code="invalid-fields"
+        )
+    makes = [
+        one.name
+        for one in definition.deliver
+        if one.target == match.target and "customer_change" in one.kinds
+    ]
+    if match.create and match.kind == "party" and makes:
+        raise BadInput(
+            f'{where}: deliver "{makes[0]}" makes parties too, so a new one might come twice',
+            hint="leave `create` out, or that [[deliver]]",
+            code="invalid-fields",
+        )
+    compile_rule(definition, match, kind)
 
 
 @contextmanager

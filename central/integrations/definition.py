@@ -14,6 +14,7 @@ import cronsim
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from central.integrations.mapping.lookups import KINDS as LOOK_UP_KINDS
 from shared.documents import KINDS
 from shared.documents.fields import Code, Text
 from shared.protocol.problems import from_validation
@@ -50,9 +51,16 @@ def _kind(value: str) -> str:
     return value
 
 
+def _look_up_kind(value: str) -> str:
+    if value not in LOOK_UP_KINDS:
+        raise ValueError(f'"{value}" has no codes in other systems; known are {", ".join(LOOK_UP_KINDS)}')
+    return value
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Kind = Annotated[str, AfterValidator(_kind)]
+LookUpKind = Annotated[str, AfterValidator(_look_up_kind)]
 FieldSpec = str | int | bool | None | dict[str, Any] | list[Any]
 """What a target's field is made of; `central/integrations/mapping` says what may stand here."""
 
@@ -176,6 +184,44 @@ class Deliver(_Part):
         return self
 
 
+class Matching(_Part):
+    """How what this system has no known code for is found over there, and made once where it is not there.
+
+    A party is found by its tax id, never by its name; anything else by `field`. What is in doubt waits for HQ.
+    """
+
+    kind: LookUpKind = Field(description="of look-up: party, currency, unit, legal_form, ...")
+    entity: Code | None = Field(
+        None,
+        description="catalog entity whose row with this code says who or what it is; absent: only the code is known",
+    )
+    target: Code = Field(description="as the connector names it")
+    field: Code | None = Field(None, description="of the target: what it is found by; a party by its tax id")
+    tax_id: Code | None = Field(None, description="of the target, for parties: holds the tax id")
+    branch: Code | None = Field(None, description="of the target, for parties: holds the KPP")
+    origin: Code | None = Field(
+        None, description="of the target, for parties: holds our code, and nothing else"
+    )
+    create: bool = Field(False, description="make it where it is not there")
+    fields: dict[str, FieldSpec] = Field(
+        default_factory=dict, description="field of the target -> what it is made of, of the entity's row"
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        where = f'match "{self.kind}"'
+        if self.kind == "party":
+            if self.tax_id is None or self.entity is None or self.field is not None:
+                raise ValueError(f"{where}: a party needs entity and tax_id, and no field")
+        elif self.field is None or self.tax_id or self.branch or self.origin:
+            raise ValueError(f"{where}: needs field; tax_id, branch and origin are for parties")
+        found_by = self.field or self.origin or self.tax_id
+        if self.create and found_by not in self.fields and (self.kind == "party" or self.fields):
+            # Or a lost answer would make it a second time.
+            raise ValueError(f'{where}: what is made must have "{found_by}", by which it is found again')
+        return self
+
+
 class Definition(_Part):
     """An integration. `settings` are the connector's; a secret is written as `{env = "NAME"}` or `{file = "path"}`."""
 
@@ -187,6 +233,7 @@ class Definition(_Part):
     check_every: Duration = Field("6h", description="how often settings and rights are checked again (S9)")
     pull: list[Pull] = Field(default_factory=list, max_length=100)
     deliver: list[Deliver] = Field(default_factory=list, max_length=100)
+    match: list[Matching] = Field(default_factory=list, max_length=100)
     maps: dict[str, dict[str, str]] = Field(default_factory=dict, description="value maps that fields name")
 
     @model_validator(mode="after")
@@ -194,6 +241,7 @@ class Definition(_Part):
         for what, names in (
             ("pull", [one.name for one in self.pull]),
             ("deliver", [one.name for one in self.deliver]),
+            ("match", [one.kind for one in self.match]),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:

@@ -53,15 +53,21 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[Difference]:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value that is no table; lists of named tables by their names, so that a moved one is no difference."""
+    """Every value that is no table; lists of tables by their names or kinds, so that a moved one is no difference."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(f"{path}.{key}" if path else key, item)
-    elif (
-        isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value)
-    ):
+    elif isinstance(value, list) and (by := _named_by(value)):
         for item in value:
-            rest = {key: each for key, each in item.items() if key != "name"}
-            yield from _leaves(f"{path}[{item['name']}]", rest)
+            rest = {key: each for key, each in item.items() if key != by}
+            yield from _leaves(f"{path}[{item[by]}]", rest)
     else:
         yield path, value
+
+
+def _named_by(items: list[Any]) -> str | None:
+    """What tells the tables of a list apart."""
+    for by in ("name", "kind"):
+        if items and all(isinstance(item, dict) and by in item for item in items):
+            return by
+    return None

@@ -145,6 +145,7 @@ async def _note(
             why = reasons.get(each)
             await rows.note_undone(connection, one.integration_no, target, each, None if why else now_ms, why)
         taken_back = [each for each in ids if each not in reasons]
-        await parties.forget(connection, one.name, target, taken_back)
+        kinds = {match.kind for match in one.definition.match if match.target == target} | {"party"}
+        await parties.forget(connection, one.name, target, kinds, taken_back)
 
     await database.run(work)

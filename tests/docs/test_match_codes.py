@@ -16,6 +16,7 @@ from central.codes import look_up, miss
 from central.codes.desk import Fields, PartyDesk
 from central.codes.parties import Party
 from central.connectors.base import Written
+from central.integrations import toml
 from central.integrations.mapping.lookups import LookUp
 from tests.docs.markdown import ROOT, commands
 from tests.support.hq import open_hq
@@ -52,7 +53,7 @@ async def test_the_page_is_typed_from_top_to_bottom(tmp_path: Path) -> None:
         )
         for code in ("C17", "C18", "C19"):
             await PartyDesk(database).resolve(
-                Twins(), Fields("party", "inn"), Party(code, "7707083893", "", "RU"), {}
+                Twins(), Fields("party", "inn"), Party(code, "7707083893", "", "RU"), None
             )
         async with database.write() as connection:
             await miss(database, connection, [LookUp("item", "erp", "A3")], way="out")
@@ -77,3 +78,12 @@ async def test_the_page_is_typed_from_top_to_bottom(tmp_path: Path) -> None:
         }
         for path in ("crossref/unmatched", "crossref/doubled", "parties/unclear"):
             assert (await hq.client.get(f"/v1/admin/{path}"))["items"] == []
+
+
+def test_what_the_page_shows_of_an_integration_can_be_stated() -> None:
+    """Each `[[match]]` is one that a definition takes."""
+    blocks = re.findall(r"```toml\n(\[\[match.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    kinds = [
+        toml.read(f'name = "erp"\nconnector = "any"\n\n{block}', "page").match[0].kind for block in blocks
+    ]
+    assert kinds == ["legal_form", "party"]

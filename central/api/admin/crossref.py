@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from central.api.admin.part import PAGING, Part, after_number, next_of, page_of, who
+from central.api.admin.part import PAGING, Part, after_number, next_of, page_of, time_or_none, who
 from central.api.admin.shapes.crossref import (
     CodeList,
     CodeRow,
@@ -14,6 +14,7 @@ from central.api.admin.shapes.crossref import (
     Merge,
     MergeDone,
     NewCounterpart,
+    SearchNow,
     UnmatchedList,
     UnmatchedRow,
 )
@@ -90,10 +91,26 @@ class CrossrefApi(Part):
                 seen=row.seen,
                 since=rfc3339(row.first_ms),
                 last=rfc3339(row.last_ms),
+                why=row.why,
+                next=time_or_none(row.next_ms),
             )
             for row in found
         ]
         return reply(request, UnmatchedList(items=items, next=next_of(found, limit, "question_no")))
+
+    @endpoint(
+        "POST",
+        "/v1/admin/crossref/search",
+        auth=Auth.ADMIN,
+        summary="Search now for the codes that deliveries wait for, without waiting until it is due",
+        request=SearchNow,
+        reply=SearchNow,
+    )
+    async def search_now(self, request: web.Request) -> web.StreamResponse:
+        wanted = await read_model(request, SearchNow)
+        await CodeActs(self.centre.database).search_now(wanted.system, who=who(request))
+        self.centre.codes_changed()
+        return reply(request, wanted)
 
     @endpoint(
         "GET",
@@ -131,6 +148,7 @@ class CrossrefApi(Part):
         new = await read_model(request, NewCounterpart)
         match = Match(new.kind, new.ours, new.theirs, new.outlet)
         ours = await CodeActs(self.centre.database).set(new.system, match, who=who(request))
+        self.centre.codes_changed()
         return reply(request, new.model_copy(update={"ours": ours}))
 
     @endpoint(
@@ -146,6 +164,7 @@ class CrossrefApi(Part):
         survivor, moved = await CodeActs(self.centre.database).merge(
             wanted.kind, wanted.gone, wanted.into, who=who(request)
         )
+        self.centre.codes_changed()
         return reply(request, MergeDone(survivor=survivor, moved=moved))
 
     @endpoint(
@@ -163,4 +182,5 @@ class CrossrefApi(Part):
         count = await CodeActs(self.centre.database).import_list(
             listed, errors, dry_run=dry_run, who=who(request)
         )
+        self.centre.codes_changed()
         return reply(request, CodesImported(dry_run=dry_run, codes=count))

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from central.api.admin.part import PAGING, Part, after_number, next_of, page_of, who
 from central.api.admin.shapes.crossref import (
+    CodeDecided,
     CodeDecision,
     ReferenceList,
     ReferenceRow,
@@ -64,14 +65,15 @@ class PartiesApi(Part):
         auth=Auth.ADMIN,
         summary="Decide about an unclear party: use a record, create one, or ignore it",
         request=CodeDecision,
-        reply=CodeDecision,
+        reply=CodeDecided,
     )
     async def decide_party(self, request: web.Request) -> web.StreamResponse:
         wanted = await read_model(request, CodeDecision)
-        await PartyDesk(self.centre.database).decide(
+        needed = await PartyDesk(self.centre.database).decide(
             wanted.system, wanted.party, wanted.decision, wanted.id, who=who(request)
         )
-        return reply(request, wanted)
+        self.centre.codes_changed()
+        return reply(request, CodeDecided(**wanted.model_dump(), deliveries=needed))
 
     @endpoint(
         "GET",

@@ -87,8 +87,12 @@ class TrytonConnector(Connector):
             },
             ("customer_change",),
             undo=True,
+            find=("tax_id", "code", "name"),
+            create=True,
         ),
-        CATEGORY: Target("Product category", {"name": Trait("text", required=True)}, undo=True),
+        CATEGORY: Target(
+            "Product category", {"name": Trait("text", required=True)}, undo=True, find=("name",), create=True
+        ),
     }
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:

@@ -14,7 +14,10 @@ from central.codes.desk import Fields, Ignored, PartyDesk
 from central.codes.once import Once
 from central.codes.parties import Party, Unclear, Use
 from central.connectors.base import NoAnswer, TargetAway, TargetDenies, Written
+from central.db import integrations as table
+from central.db import pulls
 from central.db.database import Database
+from central.db.parties import decision
 from central.integrations.mapping.lookups import LookUp
 from shared.errors import BadInput, NotFound
 
@@ -111,7 +114,15 @@ async def test_a_lost_answer_makes_no_second_one(database: Database) -> None:
 
 async def resolve(database: Database, system: System, party: Party) -> Use | Unclear | Ignored:
     record = {"inn": party.tax_id, "kpp": party.branch, "origin": party.code, "name": party.name}
-    return await PartyDesk(database).resolve(system, FIELDS, party, record)
+
+    async def make() -> Mapping[str, Any]:
+        return record
+
+    return await PartyDesk(database).resolve(system, FIELDS, party, make)
+
+
+async def of_inn() -> Mapping[str, Any]:
+    return {"inn": INN}
 
 
 async def test_a_party_is_found_or_made_and_known_from_then_on(database: Database) -> None:
@@ -164,11 +175,81 @@ async def test_a_party_that_hq_has_made_is_made_once_though_the_answer_is_lost(d
     fields = Fields("party", "inn")
     system.records = {"1": {"inn": INN}, "2": {"inn": INN}}
     party = Party("C1", INN, "", "RU")
-    assert isinstance(await desk.resolve(system, fields, party, {"inn": INN}), Unclear)
+    assert isinstance(await desk.resolve(system, fields, party, of_inn), Unclear)
     await desk.decide("erp", "C1", "create", None, who="boss")
     system.failure = NoAnswer("the line broke")
     with pytest.raises(NoAnswer):
-        await desk.resolve(system, fields, party, {"inn": INN})
+        await desk.resolve(system, fields, party, of_inn)
     await time_passes(database)
-    assert await desk.resolve(system, fields, party, {"inn": INN}) == Use("3")
+    assert await desk.resolve(system, fields, party, of_inn) == Use("3")
     assert len(system.records) == 3
+
+
+async def test_what_is_made_is_known_as_ours_though_the_answer_is_lost(database: Database) -> None:
+    """So that an undo takes it back; what was there, or was refused and came from elsewhere, is not ours."""
+    system, once = System(), Once(database)
+    async with database.write() as connection:
+        await table.add(connection, "erp", "{}", True, 0)
+    system.failure = NoAnswer("the line broke")
+    with pytest.raises(NoAnswer):
+        await once.id_of(system, "industry", "name", "retail")
+    await time_passes(database)
+    assert await once.id_of(system, "industry", "name", "retail") == "1"
+    system.failure = TargetDenies("no rights")
+    with pytest.raises(TargetDenies):
+        await once.id_of(system, "industry", "name", "food")
+    system.records["2"] = {"name": "food"}
+    assert await once.id_of(system, "industry", "name", "food") == "2"
+    async with database.read() as connection:
+        assert [row.id for row in await pulls.created(connection, 1, 0)] == ["1"]
+
+
+async def test_one_record_is_never_two_of_ours(database: Database) -> None:
+    """Two of our customers with one tax id are a case for HQ; the first keeps its record."""
+    system = System()
+    system.records = {"1": {"inn": INN}}
+    assert await resolve(database, system, Party("C1", INN, "", "RU")) == Use("1")
+    answer = await resolve(database, system, Party("C2", INN, "", "RU"))
+    assert answer == Unclear("the record 1 is our C1 already", ("1",))
+    assert await resolve(database, system, Party("C1", INN, "", "RU")) == Use("1")
+    await PartyDesk(database).decide("erp", "C2", "create", None, who="boss")
+    assert await resolve(database, system, Party("C2", INN, "", "RU")) == Use("2")
+
+
+async def test_where_none_is_made_hq_is_asked(database: Database) -> None:
+    """And a word of HQ that cannot be followed is told."""
+    system, desk = System(), PartyDesk(database)
+    party = Party("C1", INN, "", "RU")
+    assert await desk.resolve(system, FIELDS, party, None) == Unclear("it is not there, and none is made")
+    await desk.decide("erp", "C1", "create", None, who="boss")
+    with pytest.raises(BadInput, match="nothing says of what"):
+        await desk.resolve(system, FIELDS, party, None)
+    assert system.records == {}
+
+
+async def test_what_could_not_be_found_again_is_not_made(database: Database) -> None:
+    """A record that bears neither our code nor the tax id would come a second time after a lost answer."""
+    system = System()
+
+    async def nameless() -> Mapping[str, Any]:
+        return {"inn": "other", "name": "Romashka"}
+
+    for fields in (FIELDS, Fields("party", "inn")):
+        with pytest.raises(BadInput, match="cannot be made safely"):
+            await PartyDesk(database).resolve(system, fields, Party("C1", INN, "", "RU"), nameless)
+    assert system.records == {}
+
+
+async def test_a_choice_that_holds_no_more_is_looked_at_anew(database: Database) -> None:
+    """The record that HQ chose was given to another one since: nothing is made in its place."""
+    system, desk = System(), PartyDesk(database)
+    system.records = {"1": {"inn": INN}, "2": {"inn": INN}}
+    party = Party("C1", INN, "", "RU")
+    assert isinstance(await resolve(database, system, party), Unclear)
+    await desk.decide("erp", "C1", "use", "1", who="boss")
+    async with database.write() as connection:
+        await connection.execute(text("DELETE FROM code_matches"))
+    assert isinstance(await resolve(database, system, party), Unclear)
+    async with database.read() as connection:
+        assert await decision(connection, "erp", "C1") is None
+    assert len(system.records) == 2

@@ -109,7 +109,7 @@ async def test_an_unclear_party_is_decided(hq: HQ) -> None:
     database = hq.centre.database
     for code in ("C1", "C2"):
         party = Party(code, "7707083893", "", "RU", "Romashka")
-        await PartyDesk(database).resolve(Directory(), Fields("party", "inn"), party, {})
+        await PartyDesk(database).resolve(Directory(), Fields("party", "inn"), party, None)
     await Once(database).id_of(Directory(), "industry", "name", "retail")
     code, said = await typed(hq, "parties", "unclear")
     assert (code, "2 records bear 7707083893" in said, "decide: parties decide" in said) == (0, True, True)

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.codes.parties import Create, Found, Party, Unclear, Use, branch_of, match, tax_id_of
+from central.codes.parties import (
+    Create,
+    Found,
+    Party,
+    Unclear,
+    Use,
+    branch_of,
+    match,
+    spellings_of,
+    tax_id_of,
+)
 from shared.errors import BadInput
 
 INN, OTHER_INN, PERSON = "7707083893", "7736050003", "500100732259"
@@ -41,6 +51,23 @@ def test_a_wrong_tax_id_is_refused(text: str, country: str) -> None:
         tax_id_of(text, country)
 
 
+@pytest.mark.parametrize(
+    ("text", "country", "also"),
+    [
+        (CNPJ, "BR", "11.222.333/0001-81"),
+        ("136695976", "DE", "DE136695976"),
+        ("DE 136695976", "DE", "136695976"),
+        ("094259216", "GR", "EL094259216"),
+        ("7707 083893", "RU", "7707 083893"),
+    ],
+)
+def test_a_tax_id_is_looked_for_as_other_systems_write_it(text: str, country: str, also: str) -> None:
+    """Bare, as it was typed, with the dots of its country, and as an EU VAT number: or it would be made twice."""
+    found = spellings_of(Party("C1", text, "", country))
+    assert found[0] == tax_id_of(text, country)
+    assert also in found
+
+
 def test_a_kpp_has_nine_signs() -> None:
     assert branch_of(" 7701 01001") == "770101001"
     assert (branch_of(""), branch_of(None)) == ("", None)
@@ -66,7 +93,9 @@ A, B, C = "770101001", "770201001", "770301001"
         (party(branch=C), [Found("1", INN, A), Found("2", INN, B)], Create()),
         (party(branch=A), [Found("1", INN, "")], Use("1")),
         (party(tax_id="", branch=""), [Found("9", OTHER_INN, origin="C1")], Use("9")),
-        (party(), [Found("9", "", origin="C1"), Found("1", INN)], Use("9")),
+        (party(), [Found("9", "", origin="C1")], Use("9")),
+        (party(), [Found("9", INN, origin="C1"), Found("1", INN)], Use("9")),
+        (party(branch=A), [Found("9", "", origin="C1"), Found("1", INN, B)], Use("9")),
     ],
 )
 def test_one_record_is_used_and_a_missing_one_made(
@@ -88,6 +117,7 @@ def test_one_record_is_used_and_a_missing_one_made(
         (party(branch=A), [Found("1", INN, ""), Found("2", INN, B)], "without a KPP"),
         (party(), [Found("1", origin="C1"), Found("2", origin="C1")], "bear the code C1"),
         (party(), [Found("1", OTHER_INN, origin="C1")], "has the tax id"),
+        (party(), [Found("9", "", origin="C1"), Found("1", INN)], "and another one the tax id"),
     ],
 )
 def test_what_is_in_doubt_goes_to_a_person(wanted: Party, found: list[Found], why: str) -> None:

@@ -42,6 +42,12 @@ class UnmatchedRow(Shape):
     seen: int = Field(description="how often it was looked up in vain")
     since: str
     last: str
+    why: str | None = Field(None, description="why its [[match]] searched in vain")
+    next: str | None = Field(None, description="when it searches again")
+
+
+class SearchNow(Shape):
+    system: str | None = Field(None, max_length=200, description="only of this one; of all when absent")
 
 
 class UnmatchedList(Shape):
@@ -101,6 +107,10 @@ class CodeDecision(Shape):
     party: str = Field(max_length=200)
     decision: Literal["use", "create", "ignore"]
     id: str | None = Field(None, max_length=200, description="with use: the record that it is")
+
+
+class CodeDecided(CodeDecision):
+    deliveries: int = Field(description="that need it: they go now, once it is made, or are parked")
 
 
 class ReferenceRow(Shape):
