@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.support.chain import Chain, Templates
-from tests.support.template import Template
-
-
-@pytest.fixture(scope="session")
-def templates() -> Iterator[Templates]:
-    """Both programs loaded once for all kills; where processes cannot be forked safely, each start loads them."""
-    if sys.platform != "linux":
-        yield Templates()
-        return
-    with Template("central.cli") as centre, Template("edge_agent.cli") as agent:
-        yield Templates(centre, agent)
+from tests.support.chain import Chain
+from tests.support.template import Templates
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,8 +15,9 @@ from tests.faults.disk import NO_TMPFS, fill, small_disk
 from tests.faults.hand import HandStation
 from tests.faults.prices import load_prices
 from tests.faults.seller import Seller, large_sale, reckon, sell
-from tests.support.chain import Chain, Templates
+from tests.support.chain import Chain
 from tests.support.processes import Process, python
+from tests.support.template import Templates
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.faults.seller import Seller, reckon, sell, sent
-from tests.support.chain import Chain, run_command
+from tests.support.chain import Chain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,7 +51,7 @@ async def test_a_cloned_till_is_found_and_both_branches_are_kept(chain: Chain) -
         code = (await chain.admin("POST", "/stations", {"code": "S1-T9", "store": "S1"}))["enrolment_code"]
         second.process.kill()
         target = ["--server", second.proxy.url, "--new-station", "--data-dir", str(second.folder)]
-        await run_command("edge_agent.cli", "enroll", code, *target, env=chain.agent_env)
+        await chain.agent("enroll", code, *target)
         await second.start()
         await chain.central("stations", "release", first.code)
         assert not await quarantined()
@@ -95,7 +95,7 @@ async def test_a_replaced_machine_takes_over_and_the_old_ones_sales_are_held(cha
         made = await chain.admin("POST", "/codes", {"station": old.code, "replace": True})
         new = await chain.machine(old.code, folder=chain.folder / "new-pc")
         target = ["--server", new.proxy.url, "--data-dir", str(new.folder)]
-        await run_command("edge_agent.cli", "enroll", made["enrolment_code"], *target, env=chain.agent_env)
+        await chain.agent("enroll", made["enrolment_code"], *target)
         chain.stations.append(new)
         await new.start()
         await sell(new, 8)

@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.seller import Seller, reckon
-from tests.support.chain import Chain, Templates
+from tests.support.chain import Chain
 from tests.support.postgres import PostgresCluster, PostgresUnavailable
+from tests.support.template import Templates
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

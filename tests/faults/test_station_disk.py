@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tests.faults.disk import NO_TMPFS, fill, small_disk
 from tests.faults.seller import Seller, large_sale, reckon, sale, sell, sent
-from tests.support.chain import Chain, Station, run_command
+from tests.support.chain import Chain, Station
 from tests.support.processes import Process, python
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -228,7 +228,7 @@ async def test_the_journal_can_be_exported_and_verified_by_hand(chain: Chain, st
     await sell(station, 5)
     await reckon(chain)
     station.process.kill()
-    printed = await run_command("edge_agent.cli", "export", "--data-dir", str(station.folder), env={})
+    printed = await chain.agent("export", "--data-dir", str(station.folder))
     assert all(doc_id in printed for doc_id in station.accepted)
     assert (await station.verify())["findings"] == []
     await station.start()

@@ -82,3 +82,25 @@ def test_group_may_come_from_the_folder(folder: Path) -> None:
 
 def test_group_of_nothing_does_not_pass(folder: Path) -> None:
     assert pytest_in(folder, "--group", "faults").returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+ONE_CHAIN = """
+import os
+
+import pytest
+
+@pytest.mark.faults
+@pytest.mark.parametrize("step", range(8))
+def test_step(step):
+    with open(os.environ["SEEN"], "a") as seen:
+        seen.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+
+
+def test_tests_of_a_file_that_starts_processes_share_a_worker(folder: Path) -> None:
+    """Else each worker would start the file's processes for itself."""
+    (folder / "tests" / "test_one_chain.py").write_text(ONE_CHAIN, encoding="utf-8")
+    seen = folder / "seen"
+    done = pytest_in(folder, "-n", "2", "--dist", "loadgroup", "--group", "faults", SEEN=str(seen))
+    assert "8 passed" in done.stdout.splitlines()[-1], done.stdout
+    assert len(set(seen.read_text(encoding="utf-8").split())) == 1

@@ -12,12 +12,13 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -27,22 +28,16 @@ from shared.documents import KINDS
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import ROOT, Process, python
 from tests.support.proxy import FaultProxy
-from tests.support.template import Template
+from tests.support.template import Template, Templates
 
 STORE = "S1"
 PRICE_LIST = "retail"
 POLL_S = 0.1
+COMMAND_POLL_S = 0.01
 
 
 # Below the ports that outgoing connections get: a process that is down for a moment must find its own free again.
 _ports = itertools.cycle(range(10_000 + os.getpid() % 100 * 200, 32_000))
-
-
-class Templates(NamedTuple):
-    """The programs of a chain, loaded already; None where each start loads anew."""
-
-    centre: Template | None = None
-    agent: Template | None = None
 
 
 class ChainFailed(AssertionError):
@@ -61,20 +56,38 @@ def lasting_port() -> int:
     raise ChainFailed("none of 10,000 ports is free")
 
 
-async def run_command(*args: str, env: Mapping[str, str]) -> str:
-    """Run one of our command lines to its end and return what it printed on stdout."""
+async def run_command(*args: str, env: Mapping[str, str], template: Template | None = None) -> str:
+    """Run one of our command lines, of *template* if that is loaded, and return what it printed on stdout."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    process = await asyncio.create_subprocess_exec(
-        *python("-m", *args),
-        env={**os.environ, "PYTHONPATH": path, **env},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    if process.returncode != 0:
-        raise ChainFailed(f"{' '.join(args)} ended with {process.returncode}:\n{err.decode()}{out.decode()}")
+    environment = {**os.environ, "PYTHONPATH": path, **env}
+    if template is not None:
+        code, out, err = await _fork(template, args[1:], environment)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *python("-m", *args),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        code = await process.wait()
+    if code != 0:
+        raise ChainFailed(f"{' '.join(args)} ended with {code}:\n{err.decode()}{out.decode()}")
     return out.decode()
+
+
+async def _fork(
+    template: Template, arguments: Sequence[str], env: Mapping[str, str]
+) -> tuple[int, bytes, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        process = template.start(arguments, env, Path.cwd(), err, out)
+        while True:
+            await asyncio.sleep(COMMAND_POLL_S)
+            code = process.poll()
+            if code is not None:
+                return code, out.read_bytes(), err.read_bytes()
 
 
 @dataclass
@@ -261,7 +274,9 @@ class Chain:
             self.central_env["COUNTERFLOW_CENTRAL_DATABASE_URL"] = await asyncio.to_thread(
                 self.cluster.create_database
             )
-        printed = await run_command("central.cli", "init", "--json", env=self.central_env)
+        printed = await run_command(
+            "central.cli", "init", "--json", env=self.central_env, template=self.templates.centre
+        )
         self.key = json.loads(printed)["key"]
         for number, port in enumerate(self.node_ports, 1):
             env = {**self.central_env, "COUNTERFLOW_CENTRAL_PORT": str(port)}
@@ -291,7 +306,11 @@ class Chain:
 
     async def central(self, *args: str) -> str:
         """A command of `counterflow-central`, as HQ types it."""
-        return await run_command("central.cli", *args, env=self.cli_env)
+        return await run_command("central.cli", *args, env=self.cli_env, template=self.templates.centre)
+
+    async def agent(self, *args: str) -> str:
+        """A command of `counterflow-agent`, as it is typed on a till."""
+        return await run_command("edge_agent.cli", *args, env=self.agent_env, template=self.templates.agent)
 
     async def _register(self) -> None:
         store = {"code": STORE, "zone": "Europe/Berlin", "currency": self.currency, "price_list": PRICE_LIST}
@@ -352,7 +371,7 @@ class Chain:
     async def _enrol(self, station: Station) -> None:
         made = await self.admin("POST", "/stations", {"code": station.code, "store": STORE})
         target = ["--server", station.proxy.url, "--data-dir", str(station.folder)]
-        await run_command("edge_agent.cli", "enroll", made["enrolment_code"], *target, env=self.agent_env)
+        await self.agent("enroll", made["enrolment_code"], *target)
         await station.start()
 
     def cut_line(self) -> None:

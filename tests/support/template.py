@@ -20,7 +20,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import typer
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.005
@@ -28,7 +30,7 @@ LOADED = {
     "central.cli": ("central.cli", "central.server", "central.logs", "alembic.command"),
     "edge_agent.cli": ("edge_agent.lean", "edge_agent.cli", "edge_agent.agent", "edge_agent.commands"),
 }
-"""What a process of each program imports before it works, in that order."""
+"""What a process of a program imports before it works, in that order; of others, the program alone."""
 
 
 class Forked:
@@ -79,12 +81,17 @@ class Template:
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
 
-    def start(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> Forked:
-        """Start the program in *cwd*; stdout and stderr are appended to *log*."""
-        pid = self.ask(
-            {"arguments": list(arguments), "env": dict(env), "cwd": os.fspath(cwd), "log": os.fspath(log)}
-        )
-        return Forked(self, pid)
+    def start(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        out: Path | None = None,
+    ) -> Forked:
+        """Start the program in *cwd*; stderr is appended to *log*, and stdout too unless *out* is given."""
+        told = {"arguments": list(arguments), "env": dict(env), "cwd": os.fspath(cwd)}
+        return Forked(self, self.ask({**told, "log": os.fspath(log), "out": os.fspath(out or log)}))
 
     def ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
@@ -94,6 +101,13 @@ class Template:
         answer = self._process.stdout.readline()
         assert answer, f"the template has ended with {self._process.poll()}"
         return json.loads(answer)
+
+
+class Templates(NamedTuple):
+    """The programs of a chain, loaded already; None where each start loads anew."""
+
+    centre: Template | None = None
+    agent: Template | None = None
 
 
 def _serve() -> dict[str, Any] | None:
@@ -119,11 +133,12 @@ def _serve() -> dict[str, Any] | None:
 
 def _become(wanted: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(wanted["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for opened, number in ((nothing, 0), (log, 1), (log, 2)):
+    out, log = (
+        os.open(wanted[name], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) for name in ("out", "log")
+    )
+    for number, opened in enumerate((nothing, out, log)):
         os.dup2(opened, number)
-    os.close(nothing)
-    os.close(log)
+        os.close(opened)
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["env"])
@@ -135,8 +150,12 @@ def _become(wanted: dict[str, Any]) -> None:
 
 def main() -> None:
     program = sys.argv[1]
-    for name in LOADED[program]:
+    for name in LOADED.get(program, (program,)):
         importlib.import_module(name)
+    if program == "central.cli":
+        # Each start would make all its commands anew: a fifth of what a centre does until it is killed.
+        loaded = sys.modules[program]
+        loaded.app = typer.main.get_command(loaded.app)
     gc.collect()
     gc.freeze()
     wanted = _serve()
