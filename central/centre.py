@@ -15,6 +15,7 @@ from central.config import Config
 from central.db import registry
 from central.db.database import Database
 from central.deliveries.desk import Desk
+from central.deliveries.group_desk import GroupDesk
 from central.deliveries.matching import Matches
 from central.deliveries.run import DeliveryRunner
 from central.identities import KeyIdentity, StationIdentity
@@ -90,6 +91,7 @@ class Centre:
             found=self.applier.applied,
         )
         self.desk = Desk(database, self.integrations)
+        self.group_desk = GroupDesk(database, self.integrations)
         # the catalog: in, published, down
         self.catalog = CatalogRoom(database, clock, config.data_dir, self.node)
         self.publisher = self.catalog.publisher

@@ -19,6 +19,7 @@ from central.cli import (
     crossref,
     deliveries,
     documents,
+    groups,
     held,
     integrations,
     local,
@@ -43,6 +44,7 @@ app = typer.Typer(
 local.add_to(app)
 oversight.add_to(app)
 templates.add_to(app)
+groups.add_to(deliveries.app)
 for name, group in (
     ("stores", registry.stores),
     ("groups", registry.groups),

@@ -170,6 +170,11 @@ def history(
             for row in found["attempts"]
         ],
     )
+    for row in found["groups"]:
+        say(
+            f"in group {row['group_no']} of {row['integration']}: {row['group']} ({row['effect']}), "
+            f"{row['documents']} documents, {row['state']}"
+        )
     for row in found["written"]:
         say(f"{row['integration']} calls it {row['number'] or row['id']} ({row['effect']}, id {row['id']})")
 
@@ -185,6 +190,8 @@ def outlook(context: typer.Context, name: Name, as_json: Json = False) -> None:
     when = f"through at {short_time(found['through'])} UTC" if found["through"] else "nobody can tell when"
     rate = f"{found['left']} are left, {found['per_minute']} a minute get done"
     say(f"{rate}; {when}" if found["left"] else "nothing is left")
+    if found["gathering"]:
+        say(f"{found['gathering']} wait for the close of their group, or for the time of their schedule")
 
 
 @app.command("confirm")

@@ -43,11 +43,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if found["integrations"]:
         typer.echo()
         output.table(
-            ("integration", "on", "ready", "in batches", "problem"),
+            ("integration", "on", "gathering", "ready", "in batches", "problem"),
             [
                 (
                     row["name"],
                     "yes" if row["enabled"] else "no",
+                    row["gathering"],
                     row["ready"],
                     ", ".join(f"{count} {state}" for state, count in row["unfinished"].items()) or None,
                     row["problem"],

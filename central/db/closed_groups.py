@@ -20,7 +20,6 @@ from central.db.tables import (
     bodies,
     deliveries,
     documents,
-    gate,
     integrations,
     repairs,
     stations,
@@ -58,8 +57,8 @@ async def member_documents(
 
 async def earlier_leaders(
     connection: AsyncConnection, integration_no: int, doc_nos: Collection[int]
-) -> dict[tuple[int, str], tuple[int, bytes] | None]:
-    """Of these documents, the deliveries that lead a group; each with `doc_no, doc_id` of what it corrects, if any."""
+) -> dict[tuple[int, str], int | None]:
+    """Of these documents, the deliveries that lead a group; each with the one that leads what it corrects, if any."""
     before = groups.alias("before")
     same = and_(
         before.c.integration_no == groups.c.integration_no,
@@ -67,33 +66,27 @@ async def earlier_leaders(
         before.c.group_key == groups.c.group_key,
         before.c.correction == groups.c.correction - 1,
     )
-    found: dict[tuple[int, str], tuple[int, bytes] | None] = {}
+    found: dict[tuple[int, str], int | None] = {}
     for part in chunks(list(doc_nos), _IN_MAX):
         statement = (
-            select(groups.c.leader, groups.c.effect, before.c.leader.label("corrects"), gate.c.doc_id)
+            select(groups.c.leader, groups.c.effect, before.c.leader.label("corrects"))
             .outerjoin(before, same)
-            .outerjoin(gate, gate.c.doc_no == before.c.leader)
             .where(groups.c.integration_no == integration_no, groups.c.leader.in_(part))
         )
-        for leader, effect, corrects, doc_id in await connection.execute(statement):
-            found[leader, effect] = None if doc_id is None else (corrects, bytes(doc_id))
+        for leader, effect, corrects in await connection.execute(statement):
+            found[leader, effect] = corrects
     return found
 
 
-async def corrected_doc_id(connection: AsyncConnection, group: AnyRow) -> bytes | None:
-    """The doc_id of the document that led the group which this one corrects."""
-    statement = (
-        select(gate.c.doc_id)
-        .join(groups, groups.c.leader == gate.c.doc_no)
-        .where(
-            groups.c.integration_no == group.integration_no,
-            groups.c.effect == group.effect,
-            groups.c.group_key == group.group_key,
-            groups.c.correction == 0,
-        )
+async def first_leader(connection: AsyncConnection, group: AnyRow) -> int:
+    """The document that leads the group which this one corrects."""
+    statement = select(groups.c.leader).where(
+        groups.c.integration_no == group.integration_no,
+        groups.c.effect == group.effect,
+        groups.c.group_key == group.group_key,
+        groups.c.correction == 0,
     )
-    found = (await connection.execute(statement)).scalar_one_or_none()
-    return None if found is None else bytes(found)
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def led_by(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow]:
@@ -162,17 +155,19 @@ async def link_back(database: Database, connection: AsyncConnection, group_no: i
 async def listed(
     connection: AsyncConnection, integration_no: int | None, *, open_only: bool, after: int, limit: int
 ) -> Sequence[AnyRow]:
-    """Groups that are not done (all of them unless *open_only*), with the state of the leader's delivery."""
+    """Groups that are not done (all of them unless *open_only*), oldest first, with `told`, `error`, `documents`.
+
+    `told` is the state of the leader's delivery where there is one that is under way.
+    """
     statement = (
         select(
             groups,
+            groups.c.size.label("documents"),
             case((groups.c.state == "closed", deliveries.c.state), else_=groups.c.state).label("told"),
             batches.c.error,
-            gate.c.doc_id,
         )
         .outerjoin(deliveries, _LEADS)
         .outerjoin(batches, batches.c.batch_no == deliveries.c.batch_no)
-        .outerjoin(gate, gate.c.doc_no == groups.c.leader)
         .where(groups.c.group_no > after)
     )
     if integration_no is not None:
@@ -180,6 +175,27 @@ async def listed(
     if open_only:
         statement = statement.where(literal_column("delivery_groups.state") != literal_column("'done'"))
     return (await connection.execute(statement.order_by(groups.c.group_no).limit(limit))).all()
+
+
+async def member_rows(connection: AsyncConnection, group_no: int, after: int, limit: int) -> Sequence[AnyRow]:
+    """`doc_no, header, station, kind, number, currency, total_minor` of a group's documents, in order."""
+    applied = and_(documents.c.station_no == bodies.c.station_no, documents.c.doc_no == bodies.c.doc_no)
+    statement = (
+        select(
+            bodies.c.doc_no,
+            bodies.c.header,
+            stations.c.code.label("station"),
+            documents.c.kind,
+            documents.c.number,
+            documents.c.currency,
+            documents.c.total_minor,
+        )
+        .join(members, members.c.doc_no == bodies.c.doc_no)
+        .join(stations, stations.c.station_no == bodies.c.station_no)
+        .join(documents, applied)
+        .where(members.c.group_no == group_no, members.c.doc_no > after)
+    )
+    return (await connection.execute(statement.order_by(members.c.doc_no).limit(limit))).all()
 
 
 async def of_documents(connection: AsyncConnection, doc_nos: Collection[int]) -> Sequence[AnyRow]:
@@ -192,7 +208,7 @@ async def of_documents(connection: AsyncConnection, doc_nos: Collection[int]) ->
     return (await connection.execute(statement.order_by(groups.c.group_no))).all()
 
 
-async def waiting_count(connection: AsyncConnection) -> dict[int, int]:
+async def waiting_counts(connection: AsyncConnection) -> dict[int, int]:
     """integration_no -> deliveries that wait for their group, for its close, or for their schedule's time."""
     alone = (
         select(deliveries.c.integration_no, func.count().label("number"))
@@ -209,6 +225,66 @@ async def waiting_count(connection: AsyncConnection) -> dict[int, int]:
         for integration_no, number in await connection.execute(statement):
             found[integration_no] = found.get(integration_no, 0) + int(number)
     return found
+
+
+# ---- proof ----
+
+FOUND_MAX = 100
+
+
+async def unsound(connection: AsyncConnection) -> Sequence[AnyRow]:
+    """Groups that lack a document, or of which a document's delivery is not where its group is.
+
+    While a group is not done all its documents are `grouped`, but for the one that carries it; then none is.
+    """
+    column = deliveries.c
+    of_member = and_(
+        column.integration_no == members.c.integration_no,
+        column.doc_no == members.c.doc_no,
+        column.effect == members.c.effect,
+    )
+    is_leader = members.c.doc_no == groups.c.leader
+    fits = case(
+        (groups.c.state == "done", column.state.in_(("done", "skipped"))),
+        (is_leader, column.state.not_in(("grouped", "gathering", "done", "skipped"))),
+        else_=column.state == "grouped",
+    )
+    count = func.count(members.c.doc_no)
+    unsettled = func.sum(case((and_(column.doc_no.is_not(None), fits), 0), else_=1))
+    statement = (
+        select(
+            groups.c.group_no,
+            groups.c.group_key,
+            groups.c.state,
+            groups.c.size,
+            count.label("members"),
+            unsettled.label("unsettled"),
+        )
+        .outerjoin(members, members.c.group_no == groups.c.group_no)
+        .outerjoin(deliveries, of_member)
+        .group_by(groups.c.group_no, groups.c.group_key, groups.c.state, groups.c.size)
+        .having((count != groups.c.size) | (unsettled > 0))
+    )
+    return (await connection.execute(statement.limit(FOUND_MAX))).all()
+
+
+async def without_group(connection: AsyncConnection) -> Sequence[int]:
+    """Documents whose delivery follows a group that is not there."""
+    column = deliveries.c
+    of_delivery = and_(
+        members.c.integration_no == column.integration_no,
+        members.c.doc_no == column.doc_no,
+        members.c.effect == column.effect,
+    )
+    statement = (
+        select(column.doc_no)
+        .outerjoin(members, of_delivery)
+        .where(column.state == "grouped", members.c.group_no.is_(None))
+    )
+    return (await connection.execute(statement.limit(FOUND_MAX))).scalars().all()
+
+
+# ---- what people decide ----
 
 
 async def believe(connection: AsyncConnection, group_no: int) -> None:

@@ -121,6 +121,7 @@ async def deliveries_open(connection: AsyncConnection) -> Sequence[AnyRow]:
         select(ready.c.integration_no, ready.c.state, cast(ready.c.number, Text).label("number")), in_batches
     ).subquery("found")
     statement = select(
+        integrations.c.integration_no,
         integrations.c.name,
         integrations.c.enabled,
         integrations.c.paused_until_ms,

@@ -196,9 +196,10 @@ async def _with_groups(
     leaders = await closed_groups.earlier_leaders(
         connection, one.integration_no, {candidate.doc_no for candidate in candidates}
     )
-    effects = {effect for (_, effect), corrects in leaders.items() if corrects}
-    corrected = {corrects[0] for corrects in leaders.values() if corrects}
-    open_ones = await rows.undone_needs(connection, one.integration_no, corrected, effects)
+    corrected = {corrects for corrects in leaders.values() if corrects is not None}
+    open_ones = await rows.undone_needs(
+        connection, one.integration_no, corrected, {effect for _, effect in leaders}
+    )
 
     def alone(candidate: Candidate) -> Candidate:
         member = candidate.doc_no, candidate.effect
@@ -207,8 +208,8 @@ async def _with_groups(
         corrects = leaders[member]
         if corrects is None:
             return candidate._replace(refs=(), needs=())
-        need = f"{_with_hyphens(corrects[1])}/{candidate.effect}"
-        undone[need] = int((corrects[0], candidate.effect) in open_ones)
+        need = f"group of {corrects}/{candidate.effect}"
+        undone[need] = int((corrects, candidate.effect) in open_ones)
         return candidate._replace(refs=(), needs=(need,))
 
     return [alone(candidate) for candidate in candidates]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.audit import Note, unnoted
-from central.db import attempts, delivery_desk
+from central.db import attempts, closed_groups, delivery_desk
 from central.db import delivery_records as kept
 from central.db.database import AnyRow, Database
 from central.db.delivery_desk import Chosen
@@ -49,6 +49,14 @@ class Correction:
 
     values: Mapping[str, Any] | None = None
     record: Mapping[str, Any] | None = None
+
+
+class History(NamedTuple):
+    """Of one document: attempts at its deliveries and at its groups, what it became, and the groups it is in."""
+
+    tried: Sequence[AnyRow]
+    written: Sequence[AnyRow]
+    groups: Sequence[AnyRow]
 
 
 class Desk:
@@ -113,10 +121,12 @@ class Desk:
         for path in correction.values or {}:
             parse_path(path)
         one = await self._integrations.get(name)
-        chosen = Chosen(one.integration_no, reason, doc_nos)
 
         async def work(connection: AsyncConnection) -> int:
             now_ms = await self._database.now_ms(connection)
+            # A document in a group goes with the one that carries it.
+            leaders = await closed_groups.leaders_of(connection, one.integration_no, doc_nos or ())
+            chosen = Chosen(one.integration_no, reason, doc_nos and [*doc_nos, *leaders])
             count, after = 0, (-1, "")
             while True:
                 found = await delivery_desk.parked_rows(connection, chosen, after, CHUNK)
@@ -167,18 +177,24 @@ class Desk:
             now_ms = await self._database.now_ms(connection)
             counts = (await delivery_desk.status(connection)).get(one.integration_no, {})
             done, first_ms = await attempts.rate(connection, one.integration_no, now_ms - WINDOW_MS)
+            gathering = (await closed_groups.waiting_counts(connection)).get(one.integration_no, 0)
         left = counts.get("ready", 0) + counts.get("leased", 0)
-        return outlook(now_ms, left, done, first_ms, one.paused_until_ms)
+        return outlook(now_ms, left, done, first_ms, one.paused_until_ms, gathering)
 
-    async def history(self, doc_nos: Sequence[int]) -> tuple[Sequence[AnyRow], Sequence[AnyRow]]:
+    async def history(self, doc_nos: Sequence[int]) -> History:
         """What was tried with a document's deliveries, and what other systems call what it became."""
         if not doc_nos:
             raise NotFound("there is no such document")
         async with self._database.read() as connection:
-            return (
-                await attempts.of_document(connection, doc_nos),
-                await attempts.written_of(connection, None, doc_nos),
-            )
+            groups = await closed_groups.of_documents(connection, doc_nos)
+            tried = list(await attempts.of_document(connection, doc_nos))
+            for group in groups:
+                if group.leader is not None and group.leader not in doc_nos:
+                    own = group.integration_no, group.effect
+                    found = await attempts.of_document(connection, [group.leader])
+                    tried += [row for row in found if (row.integration_no, row.effect) == own]
+            tried.sort(key=lambda row: row.attempt_no)
+            return History(tried, await attempts.written_of(connection, None, doc_nos), groups)
 
 
 def corrected(record: str | None, correction: Correction) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from central.db import closed_groups
-from central.db import delivery_records as kept
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from central.db import attempts, closed_groups
 from central.db.database import AnyRow, Database
 from central.deliveries import group_plan
 from central.integrations.mapping.documents import document_of
@@ -41,8 +42,7 @@ async def merged_document(database: Database, group: AnyRow) -> dict[str, Any]:
             total_minor += sum(row.total_minor or 0 for row in page)
             # Thousands of receipts: whoever else is on this node's loop goes on meanwhile.
             documents += await asyncio.to_thread(_read, page)
-        corrects = await closed_groups.corrected_doc_id(connection, group) if group.correction else None
-        names = await kept.written_names(connection, group.integration_no, {corrects} if corrects else set())
+        refs_written = [await _names(connection, group)] if group.correction else []
     if len(documents) != group.size:
         raise BadInput(f"the group has {group.size} documents, and {len(documents)} are there")
     merged = await asyncio.to_thread(_merged, documents, group)
@@ -50,8 +50,14 @@ async def merged_document(database: Database, group: AnyRow) -> dict[str, Any]:
     if told_minor != total_minor:
         raise BadInput(f"the group adds up to {told_minor}, its documents as applied to {total_minor}")
     number = group_plan.name_of(group.group_key, group.correction)
-    refs_written = [names.get(corrects, {})] if corrects else []
     return {**merged, "number": number, "written": {}, "refs_written": refs_written}
+
+
+async def _names(connection: AsyncConnection, group: AnyRow) -> dict[str, dict[str, Any]]:
+    """What the other system calls the group that this one corrects, by effect."""
+    leader = await closed_groups.first_leader(connection, group)
+    found = await attempts.written_of(connection, group.integration_no, [leader])
+    return {row.effect: {"id": row.id, "number": row.number} for row in found if row.part == 0}
 
 
 def _read(page: Sequence[AnyRow]) -> list[dict[str, Any]]:

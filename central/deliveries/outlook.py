@@ -12,14 +12,20 @@ SHORTEST_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`per_minute` deliveries get done; `through_ms` is None where nothing is under way or nobody can tell."""
+    """`per_minute` deliveries get done; `through_ms` is None where nothing is under way or nobody can tell.
+
+    `gathering` ones are not under way yet: they wait for the close of their group, or for their schedule's time.
+    """
 
     left: int
     per_minute: float
     through_ms: int | None
+    gathering: int = 0
 
 
-def outlook(now_ms: int, left: int, done: int, first_ms: int | None, paused_until_ms: int) -> Outlook:
+def outlook(
+    now_ms: int, left: int, done: int, first_ms: int | None, paused_until_ms: int, gathering: int = 0
+) -> Outlook:
     """How it goes on at the present rate.
 
     Args:
@@ -29,8 +35,9 @@ def outlook(now_ms: int, left: int, done: int, first_ms: int | None, paused_unti
         paused_until_ms: the system rests until then.
     """
     if first_ms is None or not done:
-        return Outlook(left, 0.0, None)
+        return Outlook(left, 0.0, None, gathering)
     over_ms = max(now_ms - first_ms, SHORTEST_MS)
     per_ms = done / over_ms
     begins_ms = max(now_ms, paused_until_ms)
-    return Outlook(left, round(per_ms * 60_000, 1), begins_ms + round(left / per_ms) if left else None)
+    through_ms = begins_ms + round(left / per_ms) if left else None
+    return Outlook(left, round(per_ms * 60_000, 1), through_ms, gathering)

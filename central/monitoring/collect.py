@@ -6,12 +6,13 @@ over documents. Rule: facts only; what somebody should do about them is worded b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from central.db import overview as rows
+from central.db.closed_groups import waiting_counts
 from central.db.database import AnyRow, Database
 from shared.canonical import parse_object
 from shared.errors import BadInput
@@ -45,7 +46,10 @@ class StationFacts:
 
 @dataclass(frozen=True, slots=True)
 class IntegrationFacts:
-    """`ready` documents have no batch yet; `unfinished` are in batches that are not done, by the batch's state."""
+    """`ready` documents have no batch yet; `unfinished` are in batches that are not done, by the batch's state.
+
+    `gathering` ones wait for the close of their group, or for their schedule's time.
+    """
 
     name: str
     enabled: bool
@@ -53,6 +57,7 @@ class IntegrationFacts:
     problem: str | None
     ready: int = 0
     unfinished: dict[str, int] = field(default_factory=dict)
+    gathering: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,9 @@ async def collect(database: Database) -> Facts:
         return Facts(
             now_ms=now_ms,
             stations=[_station(row) for row in await rows.stations_for_status(connection)],
-            integrations=_integrations(await rows.deliveries_open(connection)),
+            integrations=_integrations(
+                await rows.deliveries_open(connection), await waiting_counts(connection)
+            ),
             scopes=await rows.scope_heads(connection),
             documents=await rows.stored_documents(connection),
             pending=counts["pending"],
@@ -179,17 +186,24 @@ def _troubles(checked: Sequence[AnyRow], failing: Sequence[AnyRow]) -> list[str]
     ]
 
 
-def _integrations(found: Sequence[AnyRow]) -> list[IntegrationFacts]:
-    by_name: dict[str, IntegrationFacts] = {}
+def _integrations(found: Sequence[AnyRow], gathering: Mapping[int, int]) -> list[IntegrationFacts]:
+    ready: dict[str, int] = {}
+    unfinished: dict[str, dict[str, int]] = {}
     for row in found:
-        facts = by_name.get(row.name) or IntegrationFacts(
-            row.name, row.enabled, row.paused_until_ms, row.problem
-        )
-        by_name[row.name] = facts
+        in_batches = unfinished.setdefault(row.name, {})
         if row.state == "ready":
-            by_name[row.name] = IntegrationFacts(
-                row.name, row.enabled, row.paused_until_ms, row.problem, int(row.number), facts.unfinished
-            )
+            ready[row.name] = int(row.number)
         elif row.state is not None:
-            facts.unfinished[row.state.removeprefix("batch ")] = int(row.number)
-    return list(by_name.values())
+            in_batches[row.state.removeprefix("batch ")] = int(row.number)
+    return [
+        IntegrationFacts(
+            row.name,
+            row.enabled,
+            row.paused_until_ms,
+            row.problem,
+            ready.get(row.name, 0),
+            unfinished[row.name],
+            gathering.get(row.integration_no, 0),
+        )
+        for row in {row.name: row for row in found}.values()
+    ]

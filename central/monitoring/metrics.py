@@ -144,6 +144,7 @@ def _integrations(facts: Facts) -> Iterable[Metric]:
         enabled.add_metric([integration.name], int(integration.enabled))
         paused.add_metric([integration.name], int(integration.problem is not None))
         ready.add_metric([integration.name, "ready"], integration.ready)
+        ready.add_metric([integration.name, "gathering"], integration.gathering)
         for state, count in integration.unfinished.items():
             ready.add_metric([integration.name, f"batch_{state}"], count)
     yield from (enabled, paused, ready)

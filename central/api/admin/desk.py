@@ -15,6 +15,7 @@ from central.api.admin.shapes.desk import (
     DeliveryGroup,
     DeliveryGroups,
     DeliveryHistory,
+    InGroup,
     OutlookRow,
     ParkedDeliveries,
     ParkedDelivery,
@@ -27,6 +28,7 @@ from central.db import attempts
 from central.db import documents as rows
 from central.db.database import AnyRow
 from central.deliveries.desk import Correction
+from central.deliveries.group_plan import name_of
 from shared.clock import rfc3339
 from shared.errors import BadInput, NotFound
 from shared.ids import parse_doc_id
@@ -109,7 +111,12 @@ class DeskApi(Part):
         found = await self.centre.desk.outlook(request.match_info["name"])
         return reply(
             request,
-            OutlookRow(left=found.left, per_minute=found.per_minute, through=time_or_none(found.through_ms)),
+            OutlookRow(
+                left=found.left,
+                per_minute=found.per_minute,
+                through=time_or_none(found.through_ms),
+                gathering=found.gathering,
+            ),
         )
 
     @endpoint(
@@ -134,7 +141,7 @@ class DeskApi(Part):
     )
     async def delivery_history(self, request: web.Request) -> web.StreamResponse:
         doc_nos = await self._numbers(request.match_info["doc_id"])
-        tried, written = await self.centre.desk.history(doc_nos)
+        tried, written, groups = await self.centre.desk.history(doc_nos)
         names = {one.integration_no: one.name for one in await self.centre.integrations.list()}
         return reply(
             request,
@@ -152,6 +159,17 @@ class DeskApi(Part):
                         at=rfc3339(row.at_ms),
                     )
                     for row in written
+                ],
+                groups=[
+                    InGroup(
+                        integration=names.get(row.integration_no, ""),
+                        effect=row.effect,
+                        group_no=row.group_no,
+                        group=name_of(row.group_key, row.correction),
+                        state=row.state,
+                        documents=row.size,
+                    )
+                    for row in groups
                 ],
             ),
         )

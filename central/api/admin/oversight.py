@@ -184,6 +184,7 @@ def _status(facts: Facts, centre: Centre) -> Status:
                 problem=one.problem,
                 ready=one.ready,
                 unfinished=one.unfinished,
+                gathering=one.gathering,
             )
             for one in facts.integrations
         ],

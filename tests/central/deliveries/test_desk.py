@@ -98,7 +98,7 @@ async def test_the_history_goes_over_all_batches_of_a_delivery(mapped: Mapped):
     desk = await refused(mapped, Document(1))
     await desk.send_again("erp", correction=Correction({"tax": 22}), who="anna")
     await mapped.until_idle()
-    tried, written = await desk.history([1])
+    tried, written, _ = await desk.history([1])
     assert [row.outcome for row in tried] == ["rejected"] * 5 + ["again", "ok"]
     assert tried[5].error == "sent again by anna with tax = 22"
     assert [(row.effect, row.id) for row in written] == [("order", "ERP-1")]

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from central.db import delivery_tables, tables
+from central.deliveries.desk import Correction, Desk
+from central.deliveries.group_desk import GroupDesk
 from central.deliveries.group_plan import identity
 from shared.clock import from_rfc3339
+from shared.errors import Conflict, NotFound
 from tests.central.deliveries.test_mapped import Mapped
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
@@ -260,6 +263,66 @@ async def test_a_group_that_this_centre_never_sent_is_a_persons(grouped: Grouped
     assert await delivery_states(grouped.database) == {"parked": 1, "grouped": 1}
     (batch,) = [one for one in await grouped.integrations.batches("erp") if one["state"] == "parked"]
     assert "never sent" in batch["error"]
+
+
+async def test_a_group_that_is_there_is_accepted_and_not_sent_again(grouped: Grouped):
+    """Somebody has compared it: it is found, done, and its documents know what they became."""
+    await grouped.connect(DAY)
+    await grouped.take(sale(1), sale(2))
+    grouped.system.effects.append(f"erp:{identity(KEY, 0)}:day")
+    grouped.after_hours(13)
+    await grouped.step()
+    desk = GroupDesk(grouped.database, grouped.integrations)
+    (group,) = await desk.list("erp", open_only=True, after=0, limit=10)
+    assert (group.state, group.name, group.documents) == ("parked", "2026-11-21-S1-EUR", 2)
+    assert "never sent" in group.waits_for
+    assert [row.number for row in await desk.documents(group.group_no, 0, 10)] == ["T-1-1", "T-1-2"]
+    await desk.accept(group.group_no, who="jo")
+    await grouped.until_idle()
+    assert grouped.system.sends == 0
+    assert await delivery_states(grouped.database) == {"done": 2}
+    assert {row.doc_no for row in await grouped.rows(delivery_tables.written)} == {1, 2}
+    with pytest.raises(Conflict, match="not parked"):
+        await desk.accept(group.group_no, who="jo")
+
+
+async def test_a_person_closes_a_group_that_waits_too_long(grouped: Grouped):
+    """A till broke down and its shift is never closed; what was sold is sent all the same."""
+    await grouped.connect(SHIFT)
+    await grouped.take(sale(1, shift="7"), sale(2))
+    grouped.after_hours(1_000)
+    await grouped.step()
+    desk = GroupDesk(grouped.database, grouped.integrations)
+    found = {one.waits_for: one for one in await desk.list(None, open_only=True, after=0, limit=10)}
+    shift = found.pop("the close of shift 7 of T-1")
+    assert list(found) == ["somebody to close it: its documents of T-1 name no shift"]
+    await desk.close(shift.group_no, who="jo")
+    await grouped.until_idle()
+    assert told(grouped.system) == [("T-1-7-EUR", 100, ["T-1-1"])]
+    assert (await grouped.rows(delivery_tables.delivery_groups))[0].by == "jo"
+    with pytest.raises(Conflict, match="closed already"):
+        await desk.close(shift.group_no, who="jo")
+    with pytest.raises(NotFound, match="no group 99"):
+        await desk.close(99, who="jo")
+
+
+async def test_a_document_tells_which_group_it_is_in(grouped: Grouped):
+    """Its history is that of the group; sent again, it goes with its group; what gathers is not counted as left."""
+    await grouped.connect(DAY | {"fields": {"n": {"value": "{{payload.x_till}}", "required": True}}})
+    await grouped.take(sale(1), sale(2))
+    desk = Desk(grouped.database, grouped.integrations)
+    found = await desk.outlook("erp")
+    assert (found.left, found.gathering) == (0, 2)
+    grouped.after_hours(13)
+    await grouped.step()
+    assert await delivery_states(grouped.database) == {"parked": 1, "grouped": 1}
+    assert await desk.send_again("erp", doc_nos=[2], correction=Correction(record={"n": "7"}), who="jo") == 1
+    await grouped.until_idle()
+    assert grouped.records() == [{"n": "7"}]
+    tried, written, groups = await desk.history([2])
+    assert [row.outcome for row in tried] == ["rejected", "again", "ok"]
+    assert [row.id for row in written] == ["ERP-1"]
+    assert [(row.state, row.size) for row in groups] == [("done", 2)]
 
 
 async def test_a_group_that_waits_for_a_code_goes_once_it_is_known(grouped: Grouped):

@@ -34,7 +34,9 @@ class IntegrationRow(Shape):
     from_time: str
     paused_until: str | None
     problem: str | None
-    deliveries: dict[str, int] = Field(description="by state: ready, leased, done, parked")
+    deliveries: dict[str, int] = Field(
+        description="by state: gathering, grouped, ready, waiting, leased, done, skipped, parked"
+    )
 
 
 class Integrations(Shape):

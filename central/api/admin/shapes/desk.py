@@ -62,6 +62,7 @@ class OutlookRow(Shape):
     left: int = Field(description="ready or under way")
     per_minute: float
     through: str | None = Field(description="null: nothing is left, or nobody can tell")
+    gathering: int = Field(description="not under way yet: they wait for their group or their schedule")
 
 
 class AttemptRow(Shape):
@@ -92,6 +93,18 @@ class WrittenRow(Shape):
     at: str
 
 
+class InGroup(Shape):
+    integration: str
+    effect: str
+    group_no: int
+    group: str
+    state: str = Field(description="open, closed (it is carried), done")
+    documents: int
+
+
 class DeliveryHistory(Shape):
-    attempts: list[AttemptRow]
+    attempts: list[AttemptRow] = Field(
+        description="at the document's deliveries, and at groups that it is in"
+    )
     written: list[WrittenRow]
+    groups: list[InGroup]

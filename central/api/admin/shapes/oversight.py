@@ -56,6 +56,9 @@ class IntegrationStatus(Shape):
     unfinished: dict[str, int] = Field(
         description="deliveries in batches that are not done, by the batch's state"
     )
+    gathering: int = Field(
+        description="deliveries that wait for their group's close or their schedule's time"
+    )
 
 
 class ScopeHead(Shape):
