@@ -7,7 +7,7 @@ from central.api.admin.crossref import CrossrefApi
 from central.api.admin.deliveries import DeliveriesApi
 from central.api.admin.desk import DeskApi
 from central.api.admin.documents import DocumentsApi
-from central.api.admin.groups import GroupsApi
+from central.api.admin.groups import DocumentGroupsApi
 from central.api.admin.integrations import IntegrationsApi
 from central.api.admin.oversight import OversightApi
 from central.api.admin.parties import PartiesApi
@@ -26,7 +26,7 @@ class AdminApi(
     IntegrationsApi,
     DeliveriesApi,
     DeskApi,
-    GroupsApi,
+    DocumentGroupsApi,
     OversightApi,
     AccessApi,
     CrossrefApi,

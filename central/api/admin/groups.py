@@ -12,7 +12,7 @@ from shared.clock import rfc3339
 from shared.errors import NotFound
 
 
-class GroupsApi(Part):
+class DocumentGroupsApi(Part):
     """Many documents that become one record of another system."""
 
     @endpoint(
@@ -23,7 +23,7 @@ class GroupsApi(Part):
         reply=GroupRows,
         query={"integration": "of this one", "state": "all: those that are done too", **PAGING},
     )
-    async def list_groups(self, request: web.Request) -> web.StreamResponse:
+    async def document_groups(self, request: web.Request) -> web.StreamResponse:
         limit = page_of(request)
         found = await self.centre.group_desk.list(
             request.query.get("integration"),
@@ -59,7 +59,7 @@ class GroupsApi(Part):
         reply=GroupDocuments,
         query=PAGING,
     )
-    async def group_documents(self, request: web.Request) -> web.StreamResponse:
+    async def documents_of_group(self, request: web.Request) -> web.StreamResponse:
         limit = page_of(request)
         found = await self.centre.group_desk.documents(_number(request), after_number(request) or 0, limit)
         items = [
@@ -83,7 +83,7 @@ class GroupsApi(Part):
         summary="Close a group now; what comes later makes a correction of it",
         reply=GroupDone,
     )
-    async def close_group(self, request: web.Request) -> web.StreamResponse:
+    async def close_document_group(self, request: web.Request) -> web.StreamResponse:
         number = _number(request)
         note = self.note(request, "group.close", {"group": number})
         await self.centre.group_desk.close(number, who=who(request), audited=note)
@@ -96,7 +96,7 @@ class GroupsApi(Part):
         summary="Say that what the other system has under this group's key is this group",
         reply=GroupDone,
     )
-    async def accept_group(self, request: web.Request) -> web.StreamResponse:
+    async def accept_document_group(self, request: web.Request) -> web.StreamResponse:
         number = _number(request)
         note = self.note(request, "group.accept", {"group": number})
         await self.centre.group_desk.accept(number, who=who(request), audited=note)
