@@ -6,6 +6,7 @@ Rule: nothing of an installed cluster is touched. Invariant: after `close` neith
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ PORT_ATTEMPTS_MAX = 5
 CONNECTIONS_MAX = 200
 EMPTY = "template0"
 """The database of every server that nothing is in."""
+DONE = "that was all of it"
 
 StopMode = Literal["smart", "fast", "immediate"]
 STOP_SIGNALS: dict[StopMode, signal.Signals] = {
@@ -92,6 +94,7 @@ class PostgresCluster:
         self._folder: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._databases = 0
+        self._psql: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -137,6 +140,7 @@ class PostgresCluster:
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server and keep its data."""
+        self._end_psql()
         server, self._server = self._server, None
         if server is None or server.poll() is not None:
             return
@@ -163,31 +167,60 @@ class PostgresCluster:
         """Make a copy of *original*, to which nobody is connected; its URL for SQLAlchemy with asyncpg."""
         self._databases += 1
         name = f"test_{self._databases}"
-        self.run_sql(f"CREATE DATABASE {name} TEMPLATE {original}")
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {original} STRATEGY file_copy")
         return f"postgresql+asyncpg://counterflow@127.0.0.1:{self.port}/{name}"
 
     def drop_database(self, url: str) -> None:
         """Remove the database of *url*, with whoever is still connected to it."""
-        self.run_sql(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+        self._administer(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def run_sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement with psql and return its bare output."""
-        argv = ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "counterflow", "-d", database]
-        argv[0] = str(self.programs / "psql")
-        argv += [
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            statement,
-        ]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [*self._psql_argv(database), "-c", statement],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         if done.returncode != 0:
             raise PostgresFailed(f"{statement}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def _administer(self, statement: str) -> None:
+        """Run one statement in a psql that stays: its start takes as long as making a database."""
+        psql = self._psql
+        if psql is None or psql.poll() is not None:
+            psql = self._psql = subprocess.Popen(
+                self._psql_argv("postgres"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        assert psql.stdin is not None
+        assert psql.stdout is not None
+        said = ""
+        with contextlib.suppress(BrokenPipeError):
+            psql.stdin.write(f"{statement};\n\\echo {DONE}\n")
+            psql.stdin.flush()
+        for line in psql.stdout:
+            if line.strip() == DONE:
+                return
+            said += line
+        self._end_psql()
+        raise PostgresFailed(f"{statement}: {said.strip()}")
+
+    def _end_psql(self) -> None:
+        psql, self._psql = self._psql, None
+        if psql is not None:
+            psql.kill()
+            psql.communicate()
+
+    def _psql_argv(self, database: str) -> list[str]:
+        argv = [str(self.programs / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "counterflow"]
+        argv += ["-d", database, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
+        return [*argv, "-v", "ON_ERROR_STOP=1"]
 
     def _make_folder(self) -> None:
         # Not pytest's tmp_path: its parents are closed to other users.
