@@ -22,6 +22,7 @@ from central.identities import KeyIdentity, StationIdentity
 from central.intake.accept import JournalIntake
 from central.intake.answers import OldAnswers
 from central.intake.apply import Applier
+from central.intake.catalog_records import CatalogRecords
 from central.intake.foreign import ForeignDocuments
 from central.intake.held import HeldDocuments
 from central.intake.numbers import DocNumbers
@@ -75,6 +76,9 @@ class Centre:
         numbers = DocNumbers()
         self.intake = JournalIntake(database, numbers, self.applier.hand_over)
         self.foreign = ForeignDocuments(database, numbers, centre_id, self.applier.hand_over)
+        self.catalog_records = CatalogRecords(
+            database, self.integrations, self.foreign, clock, node=self.node
+        )
         self.sources = Sources(database)
         self.old_answers = OldAnswers(database, clock)
         self.safety = SafeByAge(database, clock, config.safe_after_days)
@@ -137,6 +141,7 @@ class Centre:
             self.safety,
             self.old_answers,
             self.integrations,
+            self.catalog_records,
             self.deliveries,
             self.matches,
             self.imports,

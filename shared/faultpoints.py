@@ -20,6 +20,7 @@ NAMES = (
     "intake.after_commit",
     "foreign.before_commit",
     "foreign.after_commit",
+    "catalog_records.before_position",
     "apply.before_commit",
     "apply.after_commit",
     "delivery.before_rename",

@@ -144,7 +144,10 @@ async def ready_deliveries(
 
 
 async def undone_effects(
-    connection: AsyncConnection, integration_no: int, doc_ids: Collection[bytes]
+    connection: AsyncConnection,
+    integration_no: int,
+    doc_ids: Collection[bytes],
+    done: Sequence[str] = SETTLED,
 ) -> dict[bytes, int]:
     """Of each of these documents, how many deliveries in this system are not done; those with none are left out."""
     undone: dict[bytes, int] = {}
@@ -155,7 +158,7 @@ async def undone_effects(
             .where(
                 gate.c.doc_id.in_(part),
                 deliveries.c.integration_no == integration_no,
-                deliveries.c.state.not_in(SETTLED),
+                deliveries.c.state.not_in(done),
             )
             .group_by(gate.c.doc_id)
         )

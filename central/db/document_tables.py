@@ -79,6 +79,14 @@ sources = Table(
     Column("created_ms", BigInteger, nullable=False),
 )
 
+followed = Table(
+    "followed",
+    metadata,
+    Column("entity", Text, primary_key=True),
+    Column("position", Text, nullable=False),  # JSON: the scopes that it covers, and how far each
+)
+"""How far rows of the catalog have become documents that go out."""
+
 requests = Table(
     "requests",
     metadata,

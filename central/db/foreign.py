@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.database import AnyRow
+from central.db.database import AnyRow, Database
 from central.db.document_tables import document_keys, requests, sources
-from central.db.tables import SOURCE, bodies, epochs, gate, stations, stores
+from central.db.tables import OWN_STORE, SOURCE, bodies, epochs, gate, stations, stores
 
 
 @dataclass(slots=True)
@@ -78,6 +78,13 @@ async def add_desk(
     )
     epoch_no = (await connection.execute(begun.returning(epochs.c.epoch_no))).scalar_one()
     return Desk(station_no, epoch_no, 0, genesis, store.code, store.zone)
+
+
+async def own_store(database: Database, connection: AsyncConnection) -> AnyRow:
+    """What stands in for a store at the centre's own desk: no shop, no prices, no time but UTC."""
+    values = {"code": OWN_STORE, "name": "", "zone": "UTC", "currency": ""}
+    await connection.execute(database.insert(stores).values(values).on_conflict_do_nothing())
+    return (await connection.execute(select(stores).where(stores.c.code == OWN_STORE))).one()
 
 
 async def answered(connection: AsyncConnection, station_no: int, key: str) -> AnyRow | None:
@@ -174,7 +181,7 @@ async def desks(connection: AsyncConnection) -> Sequence[AnyRow]:
                 epochs, epochs.c.station_no == stations.c.station_no
             )
         )
-        .where(stations.c.state == SOURCE)
+        .where(stations.c.state == SOURCE, stores.c.code != OWN_STORE)
     )
     return (await connection.execute(statement.order_by(stations.c.code))).all()
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
 from central.db.tables import (
+    OWN_STORE,
     SOURCE,
     enrolment_codes,
     epochs,
@@ -30,12 +31,14 @@ from central.db.tables import (
 
 
 async def store_by_code(connection: AsyncConnection, code: str) -> AnyRow | None:
-    return (await connection.execute(select(stores).where(stores.c.code == code))).one_or_none()
+    found = select(stores).where(stores.c.code == code, stores.c.code != OWN_STORE)
+    return (await connection.execute(found)).one_or_none()
 
 
 async def stores_by_code(connection: AsyncConnection) -> dict[str, int]:
     """Every store's number by its code."""
-    return {row[0]: row[1] for row in await connection.execute(select(stores.c.code, stores.c.store_no))}
+    found = select(stores.c.code, stores.c.store_no).where(stores.c.code != OWN_STORE)
+    return {row[0]: row[1] for row in await connection.execute(found)}
 
 
 async def update_store(connection: AsyncConnection, store_no: int, values: Mapping[str, Any]) -> None:
@@ -52,6 +55,7 @@ async def list_stores(connection: AsyncConnection) -> Sequence[AnyRow]:
     )
     statement = select(stores, func.coalesce(counts.c.stations, 0).label("stations"))
     statement = statement.select_from(stores.outerjoin(counts, counts.c.store_no == stores.c.store_no))
+    statement = statement.where(stores.c.code != OWN_STORE)
     return (await connection.execute(statement.order_by(stores.c.code))).all()
 
 

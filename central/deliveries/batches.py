@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.catalog.record_kinds import RECORD_KINDS
 from central.connectors.base import Connector, Delivery, Idempotency
 from central.db import attempts as tries
 from central.db import closed_groups
@@ -149,8 +150,7 @@ async def _choose(
         candidates = [
             Candidate(doc_no, effect, *_identity(header), size) for doc_no, effect, header, size in ready
         ]
-        refs = {bytes.fromhex(ref.replace("-", "")) for candidate in candidates for ref in candidate.refs}
-        undone = await rows.undone_effects(connection, one.integration_no, refs)
+        undone = await _undone(connection, one, candidates, [header for _, _, header, _ in ready])
         by_text = {_with_hyphens(doc_id): count for doc_id, count in undone.items()}
         candidates = await _with_needs(connection, one, candidates, ways, by_text)
         candidates = await _with_groups(connection, one, candidates, by_text)
@@ -158,6 +158,26 @@ async def _choose(
         if chosen or len(ready) < limit:
             return [(candidate.doc_no, candidate.effect) for candidate in chosen]
         after = ready[-1].doc_no, ready[-1].effect
+
+
+async def _undone(
+    connection: AsyncConnection, one: Integration, candidates: list[Candidate], headers: Sequence[bytes]
+) -> dict[bytes, int]:
+    """Of each document that is referred to, how many deliveries are not done.
+
+    A row of the catalog that was parked delays no newer one, which may be its repair.
+    """
+    refs: set[bytes] = set()
+    outdated: set[bytes] = set()
+    for candidate, header in zip(candidates, headers, strict=True):
+        if candidate.refs:
+            found = outdated if parse_object(header, "header")["kind"] in RECORD_KINDS else refs
+            found |= {bytes.fromhex(ref.replace("-", "")) for ref in candidate.refs}
+    done = (*rows.SETTLED, "parked")
+    return {
+        **await rows.undone_effects(connection, one.integration_no, outdated, done),
+        **await rows.undone_effects(connection, one.integration_no, refs),
+    }
 
 
 async def _with_needs(

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import attempts, closed_groups
 from central.db.database import AnyRow, Database
+from central.db.tables import OWN_STORE
 from central.deliveries import group_plan
 from central.integrations.mapping.documents import document_of
 from central.integrations.mapping.grouping import correction, merge
@@ -75,7 +76,8 @@ def document_of_row(row: AnyRow) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise BadInput(f"the payload of {header['doc_id']} is not an object")
     # A till that was moved has sold for its earlier store; only its header knows which.
-    return document_of(header, payload, station=row.station, store=header.get("store") or row.store)
+    store = header.get("store") or row.store
+    return document_of(header, payload, station=row.station, store=None if store == OWN_STORE else store)
 
 
 def _merged(documents: Sequence[dict[str, Any]], group: AnyRow) -> dict[str, Any]:

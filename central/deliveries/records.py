@@ -1,8 +1,9 @@
 """Make the records of a batch that has just been taken, and take out what cannot be sent now.
 
-A document whose filter says no has no such effect; one that lacks a code over there waits for it; one that cannot be
-mapped is parked with its reason. None of them delays the rest of the batch, and no attempt is used. What is sent in
-groups never goes by itself: one that was ready before the definition said so goes back to find its group.
+A document whose filter says no, or a row of the catalog of which a newer one goes out, has no such effect; one that
+lacks a code over there waits for it; one that cannot be mapped is parked with its reason. None of them delays the rest
+of the batch, and no attempt is used. What is sent in groups never goes by itself: one that was ready before the
+definition said so goes back to find its group.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from central.db import deliveries as rows
 from central.db import delivery_records as kept
 from central.db import groups
 from central.db.database import AnyRow, Database
+from central.deliveries import catalog_rows
 from central.deliveries.codes import CrossReference
 from central.deliveries.merging import document_of_row, merged_document
 from central.deliveries.plan import Failure
@@ -170,8 +172,16 @@ class Records:
         made = Made()
         asked: dict[Member, set[LookUp]] = {}
         documents: dict[Member, dict[str, Any]] = {}
-        for row, document in zip(lacking, await self._documents(connection, one, lacking), strict=True):
+        found = await self._documents(connection, one, lacking)
+        outdated = await catalog_rows.outdated(self._database, connection, lacking, found)
+        for row, document in zip(lacking, found, strict=True):
             member, way = (row.doc_no, row.effect), ways[row.effect]
+            if catalog_rows.is_forged(document):
+                made.refuse(member, catalog_rows.FORGED, f"{row.station} handed in a {document['kind']}")
+                continue
+            if row.doc_no in outdated:
+                made.skipped.append(member)
+                continue
             documents[member] = document
             try:
                 if not way.has_effect(document):
@@ -225,6 +235,7 @@ class Records:
             for each in (document["doc_id"], *document.get("refs", ()))
         }
         names = await kept.written_names(connection, one.integration_no, wanted)
+        names |= await catalog_rows.earlier_names(connection, one.integration_no, documents, names)
         for document in documents:
             document["written"] = names.get(_bytes_of(document["doc_id"]), {})
             document["refs_written"] = [names.get(_bytes_of(ref), {}) for ref in document.get("refs", ())]
@@ -247,7 +258,10 @@ def _is_astray(row: AnyRow, way: Way | None) -> bool:
 
 def _has_work(way: Way | None) -> bool:
     return way is not None and (
-        way.mapping is not None or way.condition is not None or bool(way.deliver.statuses)
+        way.mapping is not None
+        or way.condition is not None
+        or way.deliver.entity is not None
+        or bool(way.deliver.statuses)
     )
 
 

@@ -84,7 +84,7 @@ class Sweep:
             while True:
                 async with self._database.read() as connection:
                     missing = await rows.missing(
-                        connection, one.integration_no, effect, kinds, one.from_ms, at, ROWS
+                        connection, one.integration_no, effect, kinds, one.since_ms(effect), at, ROWS
                     )
                 if missing:
                     await self._add(one, effect, missing)

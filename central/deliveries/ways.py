@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from central.catalog.record_kinds import is_own
 from central.connectors.base import Connector, Idempotency
 from central.integrations.definition import Definition, Deliver
 from central.integrations.mapping.compile import compile_fields
@@ -43,6 +44,8 @@ class Way:
         Raises:
             MappingErrors: the filter cannot be told.
         """
+        if (entity := self.deliver.entity) and not _in_scope(entity, self.deliver.scope, document["payload"]):
+            return False
         statuses = self.deliver.statuses
         if statuses and document["payload"].get("status") not in statuses:
             return False
@@ -64,6 +67,13 @@ class Way:
 
     def _parts(self, document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return [document] if self.split is None else self.split.parts(document)
+
+
+def _in_scope(entity: str, wanted: str | None, payload: Mapping[str, Any]) -> bool:
+    """Whether a row of the catalog stands where it is asked for."""
+    if wanted is not None:
+        return bool(payload["scope"] == wanted)
+    return is_own(entity, payload["scope"], payload["row"])
 
 
 def compile_ways(definition: Definition, kind: type[Connector]) -> dict[str, Way]:
@@ -93,7 +103,7 @@ def compile_way(definition: Definition, deliver: Deliver, kind: type[Connector])
     if deliver.split and kind.idempotency is Idempotency.AT_LEAST_ONCE:
         raise BadInput(f"{kind.title} cannot be asked what it has, so a document cannot be sent in parts")
     source = document_traits(
-        deliver.kinds,
+        deliver.document_kinds,
         effects=[one.name for one in definition.deliver],
         grouped=deliver.group is not None,
         split=deliver.split or "",

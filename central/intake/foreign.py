@@ -1,4 +1,4 @@
-"""The door for documents of systems that have no agent: posted to the API, or pulled by an integration.
+"""The door for documents of systems that have no agent: posted to the API, pulled by an integration, or our catalog's.
 
 A foreign system gets its answer at once: what is refused is refused in the reply, nothing waits in a list for it.
 Each outlet of a source has a *desk*: a row among the stations, with a chain that the centre seals itself, so that all
@@ -18,6 +18,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from central.catalog.record_kinds import OWN_DESK
 from central.db import foreign as rows
 from central.db import journal as journal_rows
 from central.db import stores
@@ -138,7 +139,11 @@ class ForeignDocuments:
         code = code_of(request.source, request.outlet)
         desk = going.desks.get(code) or await rows.lock_desk(going.connection, code)
         if desk is None:
-            store = await stores.store_by_code(going.connection, request.outlet)
+            store = (
+                await rows.own_store(self._database, going.connection)
+                if request.source == OWN_DESK
+                else await stores.store_by_code(going.connection, request.outlet)
+            )
             if store is None:
                 raise NotFound(
                     f'there is no store "{request.outlet}"',

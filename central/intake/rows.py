@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from central.catalog.record_kinds import RECORD_KINDS
 from central.intake.paper_rows import paper
 from central.intake.row_shapes import DocumentRow, Head, LineRow, PaymentRow, Rows, Unfit
 from shared.clock import from_rfc3339
@@ -246,6 +247,10 @@ def _customer_change(station_no: int, doc_no: int, head: Head, payload: dict[str
     return _without_amount(station_no, doc_no, head, {"customer": payload.get("key")})
 
 
+def _catalog_record(station_no: int, doc_no: int, head: Head, payload: dict[str, Any]) -> Rows:
+    return _without_amount(station_no, doc_no, head, {})
+
+
 _BUILDERS: dict[str, Callable[[int, int, Head, dict[str, Any]], Rows]] = {
     "sale": _receipt,
     "sale_cancellation": _receipt,
@@ -258,5 +263,6 @@ _BUILDERS: dict[str, Callable[[int, int, Head, dict[str, Any]], Rows]] = {
     "cash_out": _cash_movement,
     "customer_change": _customer_change,
     **dict.fromkeys(PAPER_KINDS, paper),
+    **dict.fromkeys(RECORD_KINDS, _catalog_record),
 }
-assert set(_BUILDERS) == set(KINDS), "every kind has its rows"
+assert set(_BUILDERS) == {*KINDS, *RECORD_KINDS}, "every kind has its rows"

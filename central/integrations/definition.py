@@ -14,7 +14,9 @@ import cronsim
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from central.catalog.record_kinds import record_kind
 from central.integrations.mapping.lookups import KINDS as LOOK_UP_KINDS
+from shared.catalog.entities import ENTITIES
 from shared.documents import KINDS
 from shared.documents.fields import Code, Text
 from shared.protocol.problems import from_validation
@@ -57,10 +59,17 @@ def _look_up_kind(value: str) -> str:
     return value
 
 
+def _entity(value: str) -> str:
+    if value not in ENTITIES:
+        raise ValueError(f'"{value}" is no entity of the catalog; known are {", ".join(ENTITIES)}')
+    return value
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Kind = Annotated[str, AfterValidator(_kind)]
 LookUpKind = Annotated[str, AfterValidator(_look_up_kind)]
+Entity = Annotated[str, AfterValidator(_entity)]
 FieldSpec = str | int | bool | None | dict[str, Any] | list[Any]
 """What a target's field is made of; `central/integrations/mapping` says what may stand here."""
 
@@ -144,10 +153,15 @@ class Group(_Part):
 
 
 class Deliver(_Part):
-    """Something that goes out: documents of some kinds as records of the target. `name` is the delivery's effect."""
+    """Something that goes out: documents of some kinds, or rows of the catalog as they change.
+
+    `name` is the delivery's effect.
+    """
 
     name: Code
-    kinds: list[Kind] = Field(min_length=1)
+    kinds: list[Kind] = Field(default_factory=list, description="of documents that go out")
+    entity: Entity | None = Field(None, description="or the catalog entity whose rows go out as they change")
+    scope: Code | None = Field(None, description="catalog scope; those of the entity itself when absent")
     target: Code | None = Field(
         None, description="as the connector names it; absent: the document as it was sealed"
     )
@@ -166,13 +180,24 @@ class Deliver(_Part):
     fields: dict[str, FieldSpec] = Field(default_factory=dict)
 
     @property
+    def document_kinds(self) -> list[str]:
+        """The kinds of document that have this effect; changes of the catalog are documents too."""
+        return self.kinds if self.entity is None else [record_kind(self.entity)]
+
+    @property
     def gathers(self) -> bool:
         """Whether its documents wait for their group or for a time, and are not ready as soon as they are applied."""
         return bool(self.group or self.every or self.cron)
 
     @model_validator(mode="after")
-    def _has_one_time(self) -> Self:
+    def _makes_sense(self) -> Self:
         where = f'deliver "{self.name}"'
+        if bool(self.kinds) == (self.entity is not None):
+            raise ValueError(f"{where}: name either the kinds of documents or an entity")
+        if self.entity is None and self.scope:
+            raise ValueError(f"{where}: a scope belongs to an entity; documents have none")
+        if self.entity is not None and (self.group or self.statuses):
+            raise ValueError(f"{where}: rows of the catalog have no status and are not grouped")
         if self.every and self.cron:
             raise ValueError(f"{where}: every and cron exclude each other")
         if self.group and (self.every or self.cron):

@@ -44,7 +44,12 @@ class Integration:
 
     def effects(self) -> Mapping[str, Sequence[str]]:
         """effect -> the kinds of document that have it; of what is on."""
-        return {one.name: tuple(one.kinds) for one in self.definition.deliver if one.enabled}
+        return {one.name: tuple(one.document_kinds) for one in self.definition.deliver if one.enabled}
+
+    def since_ms(self, effect: str) -> int:
+        """From when on documents have this effect; of the catalog all that there is goes out."""
+        is_catalog = any(one.entity for one in self.definition.deliver if one.name == effect)
+        return 0 if is_catalog else self.from_ms
 
     def first_state(self, effect: str) -> str:
         """The state in which a delivery of this effect begins."""

@@ -47,8 +47,9 @@ async def check_deliveries(connection: AsyncConnection, report: Report) -> None:
 async def _missing(connection: AsyncConnection, integration: AnyRow) -> list[int]:
     """Applied documents that this integration was never to get, by the question that the sweep asks."""
     found: list[int] = []
-    for effect, kinds in from_row(integration).effects().items():
+    one = from_row(integration)
+    for effect, kinds in one.effects().items():
         found += await deliveries.missing(
-            connection, integration.integration_no, effect, kinds, integration.from_ms, 0, FINDINGS_MAX
+            connection, one.integration_no, effect, kinds, one.since_ms(effect), 0, FINDINGS_MAX
         )
     return found

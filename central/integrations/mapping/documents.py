@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from central.catalog.record_kinds import RECORD_KINDS, CatalogRecord
 from central.connectors.base import Trait
 from central.integrations.mapping.names import traits_of
 from central.integrations.mapping.paths import plain_segments
+from shared.catalog.entities import ENTITIES
 from shared.documents import KINDS
 from shared.documents.envelope import Header
 
@@ -61,7 +63,11 @@ def document_traits(
     """
     traits = {**traits_of(Header), **_PLACE, "payload": Trait("object", required=True)}
     for kind in kinds:
-        traits |= traits_of(KINDS[kind], "payload.")
+        if entity := RECORD_KINDS.get(kind):
+            traits |= traits_of(CatalogRecord, "payload.")
+            traits |= traits_of(ENTITIES[entity].model, "payload.row.")
+        else:
+            traits |= traits_of(KINDS[kind], "payload.")
     for name, trait in (("written", Trait("object")), ("refs_written", Trait("list"))):
         traits[name] = trait
         for effect in effects:
