@@ -270,8 +270,9 @@ def plan_tests(groups: Sequence[str], *, cores: int, long: bool, rest: Sequence[
         argv = ["-m", "pytest"]
         if len(tested) < len(GROUPS) - 1:
             argv += [f"--group={group}" for group in tested]
-        workers = min(cores, WORKERS_MAX)
-        if workers > 1:
+        if cores > 1:
+            # One more than there are cores: tests of processes wait for a part of their time.
+            workers = min(cores + 1, WORKERS_MAX)
             # conftest.py gives the order, and keeps the tests of a file that starts processes together.
             argv += ["-n", str(workers), "--dist", "loadgroup", "--no-loadscope-reorder"]
         if long:

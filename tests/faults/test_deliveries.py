@@ -50,7 +50,7 @@ async def test_deliveries_arrive_once_whatever_fails(
     sold = [Document(number) for number in range(1, DELIVERIES + 1)]
     async with Emulator(share=0.2, seed=11) as erp:
         integrations = Integrations(database, SystemClock(), CONNECTORS)
-        settings = {"url": erp.url, "batch_documents": BATCH, "timeout_s": 1.0}
+        settings = {"url": erp.url, "batch_documents": BATCH, "timeout_s": 0.5}
         one = await integrations.create("erp", "emulator", settings, ["sale"], from_ms=0)
         await add_documents(database, sold, integrations=[one.integration_no])
 

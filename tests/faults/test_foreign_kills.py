@@ -19,6 +19,7 @@ from central.verify import verify
 from tests.support.centre import count
 from tests.support.foreign import OUTLET, SOURCE, add_outlet, submitted
 from tests.support.processes import Process, free_port, python
+from tests.support.template import Templates
 
 DOCUMENTS = 8
 
@@ -37,7 +38,7 @@ async def post(url: str, key: str, number: str) -> tuple[int, bytes]:
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("point", ["foreign.before_commit", "foreign.after_commit"])
 async def test_killed_intake_takes_a_document_once(
-    point: str, tmp_path: Path, processes: Callable[..., Process]
+    point: str, tmp_path: Path, processes: Callable[..., Process], templates: Templates
 ) -> None:
     """The answer that was lost is the answer to the repeated request, byte for byte."""
     config = Config(data_dir=tmp_path / "centre", port=free_port())
@@ -51,7 +52,7 @@ async def test_killed_intake_takes_a_document_once(
 
     url = f"http://127.0.0.1:{config.port}"
     env = {"COUNTERFLOW_CENTRAL_DATA_DIR": str(config.data_dir), "COUNTERFLOW_CENTRAL_PORT": str(config.port)}
-    process = processes("centre", python("-m", "central.cli", "run"), env=env)
+    process = processes("centre", python("-m", "central.cli", "run"), env=env, template=templates.centre)
     await process.wait_until_healthy(url)
     for n in range(DOCUMENTS):
         if n % 4 == 0:

