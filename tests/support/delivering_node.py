@@ -7,10 +7,14 @@ import sys
 
 from central.connectors.base import Connector
 from central.db.database import Database
+from central.deliveries import plan
 from central.deliveries.run import DeliveryRunner
 from central.integrations.registry import Integrations
 from shared.clock import SystemClock
 from tests.support.emulator_connector import EmulatorConnector
+
+plan.PAUSE_BASE_S = 0.1
+"""A tenth of what it is in a shop: the test is about how often, not about how long."""
 
 
 class QuickConnector(EmulatorConnector):
