@@ -80,10 +80,14 @@ async def test_the_page_is_typed_from_top_to_bottom(tmp_path: Path) -> None:
             assert (await hq.client.get(f"/v1/admin/{path}"))["items"] == []
 
 
-def test_what_the_page_shows_of_an_integration_can_be_stated() -> None:
+TRYTON = ROOT / "docs" / "connectors" / "tryton.md"
+
+
+def test_what_the_pages_show_of_an_integration_can_be_stated() -> None:
     """Each `[[match]]` is one that a definition takes."""
-    blocks = re.findall(r"```toml\n(\[\[match.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    pages = PAGE.read_text(encoding="utf-8") + TRYTON.read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(\[\[match.*?)```", pages, re.DOTALL)
     kinds = [
         toml.read(f'name = "erp"\nconnector = "any"\n\n{block}', "page").match[0].kind for block in blocks
     ]
-    assert kinds == ["legal_form", "party"]
+    assert kinds == ["legal_form", "party", "party"]

@@ -81,7 +81,7 @@ class TrytonConnector(Connector):
                 "name": Trait("text", required=True),
                 "code": Trait("text", about="Tryton counts its own where it is absent"),
                 "tax_id": Trait("text"),
-                "tax_id_type": Trait("text", about="as Tryton calls it, e.g. eu_vat, br_cnpj, ru_inn"),
+                "tax_id_type": Trait("text", about="as Tryton calls it, e.g. eu_vat, br_vat, ru_vat"),
                 "phone": Trait("text"),
                 "email": Trait("text"),
             },
@@ -164,25 +164,23 @@ class TrytonConnector(Connector):
         self, target: str, field_name: str, values: Collection[str]
     ) -> Mapping[str, Sequence[str]]:
         wanted = list(values)
-        path = {
-            (PARTY, "tax_id"): "identifiers.code",
-            (PARTY, "code"): "code",
-            (PARTY, "name"): "name",
-            (CATEGORY, "name"): "name",
-        }.get((target, field_name))
-        if path is None:
+        if target not in self.targets or field_name not in self.targets[target].find:
             raise BadInput(f"Tryton's {target} cannot be searched by {field_name}")
-        model = _MODELS[target]
+        # Tryton keeps a tax identifier as its country writes it, with dots, and beside that without.
+        paths = [f"identifiers.{one}" for one in _IDENTIFIERS] if field_name == "tax_id" else [field_name]
+        domain = ["OR", *([[path, "in", wanted]] for path in paths)]
         found: dict[str, list[str]] = {value: [] for value in wanted}
         async with self._tryton() as tryton:
             rows = await tryton.call(
-                f"model.{model}.search_read", [[path, "in", wanted]], 0, None, [["id", "ASC"]], [path]
+                f"model.{_MODELS[target]}.search_read", domain, 0, None, [["id", "ASC"]], paths
             )
         for row in rows:
             parts = (
-                [one["code"] for one in row["identifiers."]] if path == "identifiers.code" else [row[path]]
+                {one[name] for one in row["identifiers."] for name in _IDENTIFIERS}
+                if field_name == "tax_id"
+                else {row[field_name]}
             )
-            for value in {part for part in parts if part in found}:
+            for value in parts & found.keys():
                 found[value].append(str(row["id"]))
         return found
 
@@ -226,4 +224,5 @@ class TrytonConnector(Connector):
         raise NotImplementedError("Tryton hands no lists in")
 
 
+_IDENTIFIERS = ("code", "code_compact")
 _MODELS = {PARTY: "party.party", CATEGORY: "product.category"}

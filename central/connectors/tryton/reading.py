@@ -122,6 +122,20 @@ def _party(row: Row) -> dict[str, Any]:
         "address": address.get("full_address"),
         "city": address.get("city"),
         "postal_code": address.get("postal_code"),
+        "addresses": [
+            {
+                "text": one.get("full_address"),
+                "street": one.get("street"),
+                "city": one.get("city"),
+                "postal_code": one.get("postal_code"),
+                "country": _of(one, "country", "code"),
+            }
+            for one in row.get("addresses.") or ()
+        ],
+        "contacts": [
+            {"type": one["type"], "value": one["value"], "name": one["name"]}
+            for one in row.get("contact_mechanisms.") or ()
+        ],
         "categories": _texts(row, "categories", "name"),
         "price_list": _of(row, "sale_price_list", "name"),
     }
@@ -205,6 +219,16 @@ READINGS: Mapping[str, Reading] = {
                 "address": Trait("text"),
                 "city": Trait("text"),
                 "postal_code": Trait("text"),
+                "addresses": Trait("list"),
+                "addresses.text": Trait("text", about="all of it, in lines"),
+                "addresses.street": Trait("text"),
+                "addresses.city": Trait("text"),
+                "addresses.postal_code": Trait("text"),
+                "addresses.country": Trait("text", about="two letters"),
+                "contacts": Trait("list"),
+                "contacts.type": Trait("text", about="phone, mobile, email, website, ..."),
+                "contacts.value": Trait("text"),
+                "contacts.name": Trait("text"),
                 "categories": Trait("list"),
                 "price_list": Trait("text", about="name of the price list"),
             },
@@ -225,6 +249,11 @@ READINGS: Mapping[str, Reading] = {
             "addresses.full_address",
             "addresses.city",
             "addresses.postal_code",
+            "addresses.street",
+            "addresses.country.code",
+            "contact_mechanisms.type",
+            "contact_mechanisms.value",
+            "contact_mechanisms.name",
             "categories.name",
             "sale_price_list.name",
         ),

@@ -8,7 +8,7 @@ not reckoned again. Invariant: the gross amounts of the lines of `values` sum to
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
@@ -31,6 +31,9 @@ FIELDS: Mapping[str, Trait] = {
     "payments.method": Trait("text", required=True, about="name of the payment method"),
     "payments.amount": Trait("decimal", required=True),
     "rounding": Trait("decimal", about="what the total was rounded by"),
+    "party": Trait(
+        "text", about="Tryton's number of the customer; a note at the sale, as it has no field for it"
+    ),
 }
 
 
@@ -67,6 +70,7 @@ class Known:
     points: Mapping[str, Point]
     methods: Mapping[str, Method]
     products: Mapping[str, list[int]]
+    parties: Mapping[str, str] = field(default_factory=dict)
 
 
 def codes(records: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -105,6 +109,8 @@ def values(record: Mapping[str, Any], known: Known, rounding_product: str | None
     if not lines:
         raise Unfit("a sale without lines")
     payments = [_payment(payment, known) for payment in record.get("payments") or ()]
+    if record.get("party") and str(record["party"]) not in known.parties:
+        raise Unfit(f"Tryton has no party {record['party']}", "set its right number with `crossref set`")
     return {
         "point": point.id,
         "company": point.company,

@@ -119,6 +119,7 @@ class Selling:
         known = await self._known([one.record or {} for one in deliveries])
         new: dict[str, dict[str, Any]] = {}
         stopped: dict[str, dict[str, Any]] = {}
+        buyers: dict[str, str] = {}
         for one in deliveries:
             ref = reference(one)
             try:
@@ -126,6 +127,8 @@ class Selling:
                 draft = there.get(ref)
                 if draft is None:
                     new[ref] = values
+                    if party := (one.record or {}).get("party"):
+                        buyers[ref] = f"Customer: {known.parties[str(party)]} (party {party})"
                 elif draft.state == "cancelled":
                     raise sales.Unfit("the sale was cancelled in Tryton by hand", f"sale {draft.id}")
                 elif draft.state == "open":
@@ -133,7 +136,7 @@ class Selling:
             except sales.Unfit as unfit:
                 self.rejected[one.key] = unfit.rejection
         await self._rewrite(stopped, there, keys)
-        await self._make(new, keys)
+        await self._make(new, buyers, keys)
         # Looked at again, so that only what bears a note, and bears it first, has an effect.
         there = {
             ref: draft
@@ -165,7 +168,9 @@ class Selling:
                 if len(refs) == 1:
                     self.rejected[keys[refs[0]]] = await self._why(error)
 
-    async def _make(self, new: Mapping[str, Mapping[str, Any]], keys: Mapping[str, str]) -> None:
+    async def _make(
+        self, new: Mapping[str, Mapping[str, Any]], buyers: Mapping[str, str], keys: Mapping[str, str]
+    ) -> None:
         """Make drafts and their notes: all at once, or one by one where Tryton refuses one of them."""
         done: set[str] = set()
         for refs in _whole_then_single(list(new)):
@@ -176,8 +181,10 @@ class Selling:
                 drafts = [new[ref] for ref in left]
                 numbers = await self._tryton.call(f"model.{SALE}.create", drafts, repeats=True)
                 notes = [
-                    {"resource": f"{SALE},{number}", "message": ref}
+                    {"resource": f"{SALE},{number}", "message": message}
                     for number, ref in zip(numbers, left, strict=True)
+                    for message in (ref, buyers.get(ref))
+                    if message
                 ]
                 await self._tryton.call("model.ir.note.create", notes, repeats=True)
                 done.update(left)
@@ -254,10 +261,18 @@ class Selling:
             "model.product.product.search_read", [["code", "in", sorted(codes)]], 0, None, None, ["code"]
         ):
             products.setdefault(row["code"], []).append(row["id"])
+        wanted = sorted({str(record["party"]) for record in records if record.get("party")})
+        numbers = [int(party) for party in wanted if party.isdecimal()]
+        buyers = []
+        if numbers:
+            buyers = await search(
+                "model.party.party.search_read", [["id", "in", numbers]], 0, None, None, ["rec_name"]
+            )
         return sales.Known(
             {row["name"]: _point(row) for row in rows if row["tax_included"]},
             {row["name"]: sales.Method(row["id"], cash=bool(row["cash"])) for row in methods},
             products,
+            {str(row["id"]): row["rec_name"] for row in buyers},
         )
 
 

@@ -163,6 +163,9 @@ async def test_a_party_comes_with_its_tax_identifier(server: TrytonServer, conne
     (one,) = [record for record in records if record["id"] == str(number)]
     assert (one["name"], one["tax_id"]) == ("Bäckerei Süß", "BE0897290877")
     assert (one["email"], one["city"], one["postal_code"]) == ("a@example.org", "Liège", "4000")
+    (address,) = one["addresses"]
+    assert (address["street"], address["city"], address["country"]) == ("Rue 1", "Liège", None)
+    assert one["contacts"] == [{"type": "email", "value": "a@example.org", "name": None}]
     await server.call("model.party.identifier.create", [{"party": number, "code": "4711"}])
     records, _ = await read(connect(), "parties", since=_after(cursor))
     assert [len(record["identifiers"]) for record in records] == [2]
