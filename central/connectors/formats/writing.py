@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-import xlsxwriter
 from lxml import etree
 
 from central.connectors.formats.dialect import Dialect
@@ -99,6 +98,8 @@ def sheet_of(
     rows: Sequence[Sequence[Any]], name: str, notes: Mapping[str, Sequence[Sequence[Any]]] | None = None
 ) -> bytes:
     """An Excel file with one sheet of records, and further ones for people."""
+    import xlsxwriter  # here: a tenth of a second that no command line and no start needs
+
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
         for title, content in {name: rows, **(notes or {})}.items():
