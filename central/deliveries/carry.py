@@ -264,7 +264,7 @@ class Carrier:
         for group_no in (held.groups[member] for member in members & held.groups.keys()):
             await closed_groups.link_back(self._database, connection, group_no)
         told = [(each, named) for each in held.deliveries if (named := written.get(each.key)) is not None]
-        learned = await self._codes.learn(connection, one.name, told)
+        learned = await self._codes.learn(connection, one.definition, told)
         await kept.wake(self._database, connection, learned)
 
     async def _failed(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central import codes
 from central.connectors.base import Delivery, Written
 from central.db.database import Database
+from central.integrations.definition import Definition
 from central.integrations.mapping.lookups import LookUp
 from shared.canonical import parse_object
 
@@ -32,14 +33,21 @@ class CrossReference:
             await codes.miss(self._database, connection, asked, way="out")
 
     async def learn(
-        self, connection: AsyncConnection, system: str, found: Sequence[tuple[Delivery, Written]]
+        self,
+        connection: AsyncConnection,
+        definition: Definition,
+        found: Sequence[tuple[Delivery, Written]],
     ) -> list[LookUp]:
-        """Note what a system calls the parties that it was given; returns what can be looked up now."""
+        """Note what a system calls the parties and rows that it was given; returns what can be looked up now."""
+        of_rows = {one.name: one.codes for one in definition.deliver if one.codes}
         matches = []
         for delivery, named in found:
-            if delivery.kind in PARTY_KINDS:
-                key = str(parse_object(delivery.payload, "payload")["key"])
-                matches.append(codes.Match("party", key, named.id))
+            kind = "party" if delivery.kind in PARTY_KINDS else of_rows.get(delivery.effect)
+            if kind is None:
+                continue
+            payload = parse_object(delivery.payload, "payload")
+            if payload.get("change") != "deleted":
+                matches.append(codes.Match(kind, str(payload["key"]), named.id))
         if matches:
-            await codes.note(self._database, connection, system, matches, by="write-back")
-        return [LookUp("party", system, match.ours) for match in matches]
+            await codes.note(self._database, connection, definition.name, matches, by="write-back")
+        return [LookUp(match.kind, definition.name, match.ours) for match in matches]

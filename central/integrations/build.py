@@ -108,7 +108,7 @@ def _check_match(kind: type[Connector], definition: Definition, match: Matching)
     makes = [
         one.name
         for one in definition.deliver
-        if one.target == match.target and "customer_change" in one.kinds
+        if one.target == match.target and {"customer_change", "customer_record"} & set(one.document_kinds)
     ]
     if match.create and match.kind == "party" and makes:
         raise BadInput(

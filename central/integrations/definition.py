@@ -162,6 +162,9 @@ class Deliver(_Part):
     kinds: list[Kind] = Field(default_factory=list, description="of documents that go out")
     entity: Entity | None = Field(None, description="or the catalog entity whose rows go out as they change")
     scope: Code | None = Field(None, description="catalog scope; those of the entity itself when absent")
+    codes: LookUpKind | None = Field(
+        None, description="what the other system calls such a row is its code of this kind there"
+    )
     target: Code | None = Field(
         None, description="as the connector names it; absent: the document as it was sealed"
     )
@@ -194,8 +197,10 @@ class Deliver(_Part):
         where = f'deliver "{self.name}"'
         if bool(self.kinds) == (self.entity is not None):
             raise ValueError(f"{where}: name either the kinds of documents or an entity")
-        if self.entity is None and self.scope:
-            raise ValueError(f"{where}: a scope belongs to an entity; documents have none")
+        if self.entity is None and (self.scope or self.codes):
+            raise ValueError(f"{where}: scope and codes belong to an entity; documents have none")
+        if self.codes and self.split:
+            raise ValueError(f"{where}: a row in parts has no one code over there; leave codes or split out")
         if self.entity is not None and (self.group or self.statuses):
             raise ValueError(f"{where}: rows of the catalog have no status and are not grouped")
         if self.every and self.cron:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from central.catalog.rows import read_row
 from central.centre import Centre
+from central.connectors.base import Connector
 from central.db.delivery_desk import status
 from central.deliveries.run import DeliveryRunner
 from central.intake.catalog_records import CatalogRecords
@@ -39,19 +40,36 @@ CUSTOMER: dict[str, Any] = {
 class Master:
     """The parts of one node that bring the catalog out."""
 
-    def __init__(self, centre: Centre, clock: ManualClock, node: str = "a") -> None:
+    def __init__(
+        self,
+        centre: Centre,
+        clock: ManualClock,
+        node: str = "a",
+        connectors: Mapping[str, type[Connector]] = SCRIPTED,
+    ) -> None:
         self.centre = centre
         self.clock = clock
-        self.integrations = Integrations(centre.database, clock, SCRIPTED)
+        self.integrations = Integrations(centre.database, clock, connectors)
         self.system = SYSTEMS.setdefault("erp", System())
         self.follower = CatalogRecords(centre.database, self.integrations, centre.foreign, clock, node=node)
         self.runner = DeliveryRunner(
             centre.database, self.integrations, clock, node=node, rng=random.Random(1)
         )
 
-    async def connect(self, *delivers: dict[str, Any], name: str = "erp") -> None:
+    async def connect(
+        self,
+        *delivers: dict[str, Any],
+        name: str = "erp",
+        connector: str = "scripted",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         SYSTEMS.setdefault(name, System())
-        written = {"name": name, "connector": "scripted", "settings": {"account": name}, "deliver": delivers}
+        written = {
+            "name": name,
+            "connector": connector,
+            "settings": settings or {"account": name},
+            "deliver": delivers,
+        }
         await Versions(self.centre.database, self.integrations).put(read_definition(written), by="test")
         self.centre.integrations = self.integrations
         self.centre.applier._targets = self.integrations.targets
@@ -94,7 +112,9 @@ class Master:
 
 
 @asynccontextmanager
-async def open_master(database_url: str, tmp_path: Path) -> AsyncIterator[Master]:
+async def open_master(
+    database_url: str, tmp_path: Path, connectors: Mapping[str, type[Connector]] = SCRIPTED
+) -> AsyncIterator[Master]:
     SYSTEMS.clear()
     clock = ManualClock(SystemClock().now_ms())  # stations' sessions end by the database's clock
 
@@ -103,4 +123,4 @@ async def open_master(database_url: str, tmp_path: Path) -> AsyncIterator[Master
 
     async with open_centre(database_url, tmp_path, clock) as centre:
         centre.database.now_ms = now_ms  # type: ignore[method-assign]
-        yield Master(centre, clock)
+        yield Master(centre, clock, connectors=connectors)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from central.connectors.formats.dialect import Dialect
 
 CELL_MAX_CHARS = 32_767
 EXCEL_DIGITS = 15
+CREATED = datetime(2000, 1, 1, tzinfo=UTC)
 Records = Sequence[Mapping[str, Any]]
 Table = Sequence[Sequence[Any]]
 
@@ -102,6 +104,8 @@ def sheet_of(
 
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
+        # The same records are the same bytes, whenever they are written.
+        book.set_properties({"created": CREATED})
         for title, content in {name: rows, **(notes or {})}.items():
             page = book.add_worksheet(title)
             for number, row in enumerate(content):

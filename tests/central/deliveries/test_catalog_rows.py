@@ -15,7 +15,7 @@ from shared.canonical import canonical
 from shared.errors import BadInput
 from tests.support.centre import count, enrolled
 from tests.support.master import CUSTOMER, Master, open_master
-from tests.support.sales import header
+from tests.support.sales import header, payload
 from tests.support.scripted_connector import SYSTEMS, ScriptedConnector
 
 ANNA = {"code": "C1", "name": "Anna"}
@@ -180,6 +180,25 @@ async def test_two_nodes_and_a_death_say_each_change_once(master: Master, monkey
     assert len(await master.through()) == 1
 
 
+async def test_a_row_that_has_arrived_wakes_what_waited_for_its_code(master: Master):
+    """An order waits for its customer; the export of the customer answers with the code that the order needs."""
+    order = {
+        "name": "order",
+        "kinds": ["sale"],
+        "target": "orders",
+        "fields": {"party": {"ref": "party", "value": "{{payload.x_customer}}", "required": True}},
+    }
+    await master.connect(CUSTOMER | {"codes": "party"}, order)
+    station = await enrolled(master.centre)
+    sold = canonical(header(1)), canonical(payload(x_customer="C1"))
+    await station.push(master.centre, [sold])
+    assert await master.through() == []
+    assert await master.states() == {"waiting": 1}
+    await master.publish("customer", ANNA)
+    assert (await master.through())[1:] == [{"party": "ERP-1"}]
+    await master.sound()
+
+
 async def test_a_lost_answer_doubles_no_row(master: Master):
     """The other system is asked before it is sent again, as with any document."""
     await master.connect(CUSTOMER)
@@ -240,8 +259,9 @@ def test_a_mapping_is_checked_against_the_entity(deliver: dict[str, Any], told: 
         ({"entity": "custmer"}, "no entity of the catalog"),
         ({"kinds": ["sale"]}, "either the kinds of documents or an entity"),
         ({"entity": None}, "either the kinds of documents or an entity"),
-        ({"entity": None, "kinds": ["sale"], "scope": "base"}, "a scope belongs to an entity"),
+        ({"entity": None, "kinds": ["sale"], "scope": "base"}, "scope and codes belong to an entity"),
         ({"statuses": ["new"]}, "have no status"),
+        ({"codes": "party", "split": "payload.row.contacts"}, "leave codes or split out"),
         ({"kinds": ["customer_record"], "entity": None}, "no kind of document"),
     ],
 )
