@@ -34,7 +34,9 @@ def parse_doc_id(text: str) -> uuid.UUID:
     try:
         value = uuid.UUID(text)
     except (ValueError, AttributeError, TypeError):
-        raise BadInput(f'doc_id "{text}" is not a UUID') from None
+        raise BadInput(
+            f'doc_id "{text}" is not a UUID', hint="a document's number is another thing; lists show both"
+        ) from None
     if str(value) != text:
         raise BadInput(f'doc_id "{text}" must be written as "{value}"')
     return value

@@ -54,7 +54,8 @@ def _described(name: str, kind: type[Connector]) -> dict[str, Any]:
         "title": kind.title,
         "entities": {source: about.entity for source, about in kind.sources.items()},
         "targets": {target: list(about.kinds) for target, about in kind.targets.items()},
-        "kinds": sorted({one for about in kind.targets.values() for one in about.kinds}) or ["all"],
+        "kinds": sorted({one for about in kind.targets.values() for one in about.kinds})
+        or (["all"] if kind.targets else []),
         "idempotency": str(kind.idempotency),
         "tested": kind.tested,
     }
@@ -90,9 +91,13 @@ def try_out(
             [{"what": one.what, "ok": one.ok, "detail": one.detail, "hint": one.hint} for one in findings]
         )
     else:
-        output.table(
-            ["what", "ok", "detail"], [[one.what, "yes" if one.ok else "NO", one.detail] for one in findings]
-        )
+        rows = [
+            [one.what, "yes", one.detail]
+            if one.ok
+            else [one.what, "NO", f"{one.detail}; {one.hint}".rstrip("; ")]
+            for one in findings
+        ]
+        output.table(["what", "ok", "detail"], rows)
     wrong = [one for one in findings if not one.ok]
     if wrong:
         raise BadInput(f"{wrong[0].what}: {wrong[0].detail}", hint=wrong[0].hint)

@@ -191,7 +191,8 @@ def apply(
     row = ask(
         context.obj, lambda client: client.request("PUT", "/v1/admin/integrations", body=canonical(body))
     )
-    _differences(row["differences"])
+    if row["differences"]:
+        _differences(row["differences"])
     done(f"integration {row['name']}: {row['result']}, version {row['version']}")
 
 

@@ -127,7 +127,7 @@ class Desk:
             # A document in a group goes with the one that carries it.
             leaders = await closed_groups.leaders_of(connection, one.integration_no, doc_nos or ())
             chosen = Chosen(one.integration_no, reason, doc_nos and [*doc_nos, *leaders])
-            count, after = 0, (-1, "")
+            count, after, has_effect = 0, (-1, ""), False
             while True:
                 found = await delivery_desk.parked_rows(connection, chosen, after, CHUNK)
                 if not found:
@@ -138,7 +138,7 @@ class Desk:
                         "a whole record replaces that of one delivery, and more were chosen",
                         hint="name the document, or correct what they share by paths",
                     )
-                await self._correct(connection, one, found, correction, who, now_ms)
+                has_effect |= await self._correct(connection, one, found, correction, who, now_ms)
                 await delivery_desk.send_again(
                     self._database,
                     connection,
@@ -146,6 +146,12 @@ class Desk:
                     found,
                     _told(correction, who),
                     now_ms,
+                )
+            if count and not has_effect:
+                raise BadInput(
+                    f"{', '.join(correction.values or ['the record'])}: nothing there would be another, in none of "
+                    f"{count} records",
+                    hint="below [*] only what is missing or of another type is replaced; else name a row: lines[0].tax",
                 )
             await audited(connection, deliveries=count)
             return count
@@ -162,13 +168,18 @@ class Desk:
         correction: Correction,
         who: str,
         now_ms: int,
-    ) -> None:
+    ) -> bool:
+        """Store the records as they shall be sent; returns whether any of them is another now, or is made anew."""
         members = [(row.doc_no, row.effect) for row in found]
         if correction.record is None and not correction.values:
             await kept.forget(self._database, connection, one.integration_no, members)
-            return
+            return True
         made = {member: corrected(row.record, correction) for member, row in zip(members, found, strict=True)}
         await kept.put(self._database, connection, one.integration_no, one.version, made, now_ms, who)
+        return any(
+            row.record is None or made[member] != written_down(read_back(row.record))
+            for member, row in zip(members, found, strict=True)
+        )
 
     async def outlook(self, name: str) -> Outlook:
         """When the integration's backlog is through at the present rate."""

@@ -41,7 +41,7 @@ def _resolve(value: Any, where: str, environ: Mapping[str, str]) -> Any:
         if not environ.get(name):
             raise ConfigError(
                 f"{where}: the environment variable {name} is not set",
-                hint="set it where the centre's server starts, on every node",
+                hint="set it in this shell, and where the centre's server starts, on every node",
             )
         return environ[name]
     if value.keys() == {"file"}:

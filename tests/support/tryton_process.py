@@ -236,7 +236,9 @@ def _users(pool: Any, company: Any) -> None:
 
 def main(command: str, *args: str) -> None:
     if command == "make":
-        make(Path(args[0]))
+        folder = Path(args[0]).resolve()  # Tryton takes its configuration's paths from a folder of its own
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
     elif command == "serve":
         from trytond import security
         from trytond.cli import main as serve

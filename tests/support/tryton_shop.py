@@ -1,16 +1,29 @@
-"""What a shop has in Tryton, made over JSON-RPC as its administrator: goods, their prices, parties, stock."""
+"""What a shop has in Tryton, made over JSON-RPC as its administrator: goods, their prices, parties, stock.
+
+python -m tests.support.tryton_shop <port>    put a few goods into the Tryton that is served there
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from central.connectors.tryton.rpc import Session, Tryton
 from tests.support.tryton import TrytonServer
+from tests.support.tryton_process import DATABASE, PASSWORD
 
 BATCH = 200
+FIRST = (
+    ("A1", "Milk 1 l", "1.29"),
+    ("A2", "Rye bread", "3.50"),
+    ("A3", "Apples, a bag", "2.99"),
+    ("A4", "Tea", "4.20"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Goods:
     kind: str = "goods"
 
 
-async def add_goods(server: TrytonServer, goods: Sequence[Goods]) -> dict[str, int]:
+async def add_goods(server: TrytonServer | Tryton, goods: Sequence[Goods]) -> dict[str, int]:
     """Make products of one variant each; returns the variant's id by code."""
     (category,) = await server.call("model.product.category.search", [["accounting", "=", True]], 0, 1, None)
     units = await server.call("model.product.uom.search_read", [], 0, None, None, ["symbol"])
@@ -104,3 +117,15 @@ async def sales(server: TrytonServer) -> list[dict[str, Any]]:
         resource = f"sale.point.sale,{row['id']}"
         row["notes"] = [note["message"] for note in notes if note["resource"] == resource]
     return rows
+
+
+async def open_shop(port: int) -> None:
+    """A few goods, so that there is something to see."""
+    goods = [Goods(code, name, Decimal(price), (f"40000000{code[1:]:0>5}",)) for code, name, price in FIRST]
+    async with Tryton(Session(f"http://127.0.0.1:{port}", DATABASE, "admin", PASSWORD)) as tryton:
+        made = await add_goods(tryton, goods)
+    print(f"{len(made)} products are in Tryton: {', '.join(made)}")
+
+
+if __name__ == "__main__":
+    asyncio.run(open_shop(int(sys.argv[1])))

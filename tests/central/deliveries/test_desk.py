@@ -71,6 +71,25 @@ async def test_one_is_sent_with_another_record(mapped: Mapped):
     assert await delivery_states(mapped.database) == {"done": 1, "parked": 1}
 
 
+async def test_a_correction_that_changes_nothing_is_refused(mapped: Mapped):
+    """Else it would be said to be sent again corrected, and be refused for the same reason."""
+    lines = {"each": "payload.x_lines", "fields": {"product": "{{product}}"}}
+    await mapped.connect({**ORDER, "fields": {"lines": lines}})
+    mapped.system.script.extend([{1}] * 5)
+    await mapped.sell(Document(1, payload={"x_lines": [{"product": "ZZZ"}, {"product": "A1"}]}))
+    for _ in range(8):
+        mapped.clock.move(700)
+        await mapped.until_idle()
+    desk = Desk(mapped.database, mapped.integrations)
+    for path in ("lines[*].product", "lines[7].product"):
+        with pytest.raises(BadInput, match="nothing there would be another"):
+            await desk.send_again("erp", correction=Correction({path: "A2"}), who="hq")
+    assert await delivery_states(mapped.database) == {"parked": 1}
+    await desk.send_again("erp", correction=Correction({"lines[0].product": "A2"}), who="hq")
+    await mapped.until_idle()
+    assert mapped.records() == [{"lines": [{"product": "A2"}, {"product": "A1"}]}]
+
+
 async def test_what_is_not_corrected_is_mapped_anew(mapped: Mapped):
     """The definition was repaired: the records are made by it, not sent as they were."""
     desk = await refused(mapped, Document(1))

@@ -46,7 +46,7 @@ def test_a_sale_becomes_what_tryton_takes():
             },
             {"n": 2, "product": "A", "quantity": "-1", "amount_minor": -100},
         ],
-        "payments": [{"n": 1, "type": "card", "amount_minor": 399}],
+        "payments": [{"n": 1, "type": "CARD", "amount_minor": 399}],
         "total_minor": 399,
     }
     header = {"kind": "sale", "number": "T-1-1", "business_date": "2026-11-22"}

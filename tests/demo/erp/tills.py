@@ -13,7 +13,8 @@ from typing import Any
 from tests.demo.facts import Tally
 from tests.support.chain import ChainFailed, Station
 
-LINES_MAX = 5
+LINES_MAX = 3
+"""Tryton books a tenth of a second at each."""
 RETURN_EVERY, CANCEL_EVERY = 5, 12
 """Each so many documents one is a return of a line, or a cancellation of a sale."""
 CASH_SHARE = 0.4
