@@ -10,7 +10,7 @@ from central.cli import output
 from central.cli.client import ask, part
 from central.cli.output import Json, Limit, done, money, say, short_time, told
 
-Number = Annotated[int, typer.Argument(help="The group's number.", show_default=False)]
+Number = Annotated[str, typer.Argument(help="The group's number.", show_default=False)]
 _PATH = "/v1/admin/deliveries/groups"
 
 
@@ -51,7 +51,7 @@ def list_groups(
 @told
 def show_group(context: typer.Context, number: Number, limit: Limit = 200, as_json: Json = False) -> None:
     """The documents of a group."""
-    path = f"{_PATH}/{number}/documents"
+    path = f"{_PATH}/{part(number)}/documents"
     found = ask(context.obj, lambda client: client.pages(path, limit))
     if as_json:
         output.json(found)
@@ -74,14 +74,14 @@ def show_group(context: typer.Context, number: Number, limit: Limit = 200, as_js
 @told
 def close_group(context: typer.Context, number: Number) -> None:
     """Close a group now, whatever it waits for; what comes later makes a correction of it."""
-    ask(context.obj, lambda client: client.post(f"{_PATH}/{part(str(number))}/close"))
+    ask(context.obj, lambda client: client.post(f"{_PATH}/{part(number)}/close"))
     done(f"group {number} is closed and will be sent")
 
 
 @told
 def accept_group(context: typer.Context, number: Number) -> None:
     """Say that what the other system has under a parked group's key is this group, so that it is not sent again."""
-    ask(context.obj, lambda client: client.post(f"{_PATH}/{part(str(number))}/accept"))
+    ask(context.obj, lambda client: client.post(f"{_PATH}/{part(number)}/accept"))
     done(f"group {number} will be found over there, and is done then")
 
 

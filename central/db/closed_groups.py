@@ -99,6 +99,11 @@ async def led_by(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow]
     ).all()
 
 
+async def mark_sent(connection: AsyncConnection, group_nos: Collection[int]) -> None:
+    """What the other system has under these groups' keys from now on is theirs."""
+    await connection.execute(update(groups).where(groups.c.group_no.in_(group_nos)).values(sent=True))
+
+
 async def follow(connection: AsyncConnection, group: AnyRow, state: str) -> None:
     """Its leader is settled: so are all its documents."""
     own = select(members.c.doc_no).where(members.c.group_no == group.group_no)
@@ -285,11 +290,6 @@ async def without_group(connection: AsyncConnection) -> Sequence[int]:
 
 
 # ---- what people decide ----
-
-
-async def believe(connection: AsyncConnection, group_no: int) -> None:
-    """A person says that what the other system has under a group's key is this group."""
-    await connection.execute(update(groups).where(groups.c.group_no == group_no).values(believed=True))
 
 
 async def leaders_of(connection: AsyncConnection, integration_no: int, doc_nos: Collection[int]) -> list[int]:

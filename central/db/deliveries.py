@@ -263,7 +263,7 @@ async def members(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow
                 delivery_groups.c.correction,
                 delivery_groups.c.size,
                 delivery_groups.c.leader,
-                delivery_groups.c.believed,
+                delivery_groups.c.sent,
             )
             .join(bodies, bodies.c.doc_no == deliveries.c.doc_no)
             .join(stations, stations.c.station_no == bodies.c.station_no)

@@ -138,9 +138,7 @@ delivery_groups = Table(
     Column(
         "leader", BigInteger
     ),  # doc_no of the member whose delivery carries the group; null while it is open
-    Column(
-        "believed", Boolean, nullable=False
-    ),  # a person says: what is over there under its key is this group
+    Column("sent", Boolean, nullable=False),  # a person may say so too: what is over there is this group
     UniqueConstraint("integration_no", "effect", "group_key", "correction"),
 )
 """Documents that become one record of the other system. Once closed, a group never changes."""

@@ -134,7 +134,7 @@ async def newest(
 
 async def add_group(connection: AsyncConnection, values: dict[str, Any]) -> int:
     """Open a group and return its number."""
-    empty = {"state": "open", "size": 0, "believed": False}
+    empty = {"state": "open", "size": 0, "sent": False}
     result = await connection.execute(groups.insert().values(**empty, **values).returning(groups.c.group_no))
     return int(result.scalar_one())
 
@@ -165,22 +165,24 @@ async def open_groups(connection: AsyncConnection) -> Sequence[AnyRow]:
     return (await connection.execute(select(groups).where(OPEN).order_by(groups.c.group_no))).all()
 
 
-async def is_shift_closed(
-    connection: AsyncConnection, station: str, shift: str, business_date: str | None
-) -> bool:
-    """Whether the close of a station's shift is applied; of one that is not before a date, where one is given."""
-    statement = (
-        select(1)
-        .select_from(documents.join(stations, stations.c.station_no == documents.c.station_no))
-        .where(
-            literal_column("documents.kind") == literal_column("'shift_close'"),
-            stations.c.code == station,
-            documents.c.shift == shift,
+async def closed_shifts(
+    connection: AsyncConnection, shifts: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """Of these `station, shift`, those whose close is applied, with its newest business date."""
+    found: dict[tuple[str, str], str] = {}
+    for part in chunks(sorted(shifts), _IN_MAX):
+        statement = (
+            select(stations.c.code, documents.c.shift, func.max(documents.c.business_date))
+            .select_from(documents.join(stations, stations.c.station_no == documents.c.station_no))
+            .where(
+                literal_column("documents.kind") == literal_column("'shift_close'"),
+                stations.c.code.in_({station for station, _ in part}),
+                documents.c.shift.in_({shift for _, shift in part}),
+            )
+            .group_by(stations.c.code, documents.c.shift)
         )
-    )
-    if business_date is not None:
-        statement = statement.where(documents.c.business_date >= business_date)
-    return (await connection.execute(statement.limit(1))).first() is not None
+        found |= {(station, shift): date for station, shift, date in await connection.execute(statement)}
+    return found
 
 
 async def set_due(connection: AsyncConnection, group_no: int, due_ms: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     Text,
     cast,
+    exists,
     func,
     literal,
     literal_column,
@@ -175,10 +176,15 @@ async def centre_totals(
         func.sum(payments.c.amount_minor).label("amount_minor"),
     ).where(documents.c.business_date.between(first, last))
     if delivered_to is not None:
-        source = source.join(deliveries, deliveries.c.doc_no == documents.c.doc_no).join(
-            integrations, integrations.c.integration_no == deliveries.c.integration_no
+        # Once, however many effects a document has there.
+        of_name = select(integrations.c.integration_no).where(integrations.c.name == delivered_to)
+        statement = statement.where(
+            exists().where(
+                deliveries.c.integration_no == of_name.scalar_subquery(),
+                deliveries.c.doc_no == documents.c.doc_no,
+                deliveries.c.state == "done",
+            )
         )
-        statement = statement.where(integrations.c.name == delivered_to, deliveries.c.state == "done")
     if station is not None:
         statement = statement.where(stations.c.code == station)
     keys = (stations.c.code, documents.c.business_date, payments.c.type, documents.c.currency)

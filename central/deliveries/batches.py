@@ -123,7 +123,6 @@ async def take(
     )
     ordered = in_order(one, found, records.ways(one))
     groups = {(row.doc_no, row.effect): row for row in found if row.group_no is not None}
-    was_sent = state != BatchState.READY or attempts > 0
     return Held(
         batch_no,
         batch_id,
@@ -135,7 +134,7 @@ async def take(
         parts={delivery.key: part for _, part, delivery in ordered},
         deliveries=tuple(delivery for _, _, delivery in ordered),
         groups={member: row.group_no for member, row in groups.items()},
-        unsent=frozenset(member for member, row in groups.items() if not (was_sent or row.believed)),
+        unsent=frozenset(member for member, row in groups.items() if not row.sent),
     )
 
 

@@ -156,6 +156,8 @@ class Carrier:
 
         async def work(connection: AsyncConnection) -> None:
             await self._own(connection, held, state=BatchState.SENT)
+            if held.groups:
+                await closed_groups.mark_sent(connection, held.groups.values())
             await attempt.begin(connection, await self._database.now_ms(connection))
 
         await self._database.run(work)

@@ -106,7 +106,7 @@ class GroupDesk:
                     hint="only a group that the other system has already, and that this centre never sent, is accepted",
                 )
             now_ms = await self._database.now_ms(connection)
-            await closed_groups.believe(connection, group_no)
+            await closed_groups.mark_sent(connection, [group_no])
             told = f"{who} says that it is this group"
             await delivery_desk.send_again(
                 self._database, connection, group.integration_no, own, told, now_ms

@@ -118,6 +118,19 @@ class Shift(NamedTuple):
     shift: str | None
     business_date: str | None
 
+    def is_closed(self, closed: Mapping[tuple[str, str], str]) -> bool:
+        """Whether it is among shifts that are, each with the newest date of a close.
+
+        Where the group is of a date, a close before that date was of an earlier shift of the same name.
+        """
+        date_ = closed.get((self.station, self.shift)) if self.shift is not None else None
+        return date_ is not None and (self.business_date is None or date_ >= self.business_date)
+
+
+def named(shifts: Iterable[Shift]) -> set[tuple[str, str]]:
+    """Those that a close can name."""
+    return {(one.station, one.shift) for one in shifts if one.shift is not None}
+
 
 def shift_of(group_key: str) -> Shift:
     """Of a group that closes with its shift."""

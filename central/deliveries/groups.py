@@ -179,7 +179,13 @@ class Groups:
         async with self._database.read() as connection:
             now_ms = await self._database.now_ms(connection)
             found = [each for each in await table.open_groups(connection) if each.integration_no in enabled]
-            ended = {each.group_no for each in found if await _shift_ended(connection, each)}
+            waiting = {
+                each.group_no: group_plan.shift_of(each.group_key)
+                for each in found
+                if each.close == "shift_close" and each.due_ms is None
+            }
+            closed = await table.closed_shifts(connection, group_plan.named(waiting.values()))
+        ended = {number for number, shift in waiting.items() if shift.is_closed(closed)}
         count = 0
         for group in found:
             due_ms = group.due_ms
@@ -200,14 +206,6 @@ class Groups:
         await table.close(connection, group, now_ms, None)
         logger.info("group_closed", extra={"group": group.group_key, "documents": group.size})
         return 1
-
-
-async def _shift_ended(connection: AsyncConnection, group: AnyRow) -> bool:
-    """Whether an open group waits for its shift no longer."""
-    if group.close != "shift_close" or group.due_ms is not None:
-        return False
-    station, shift, business_date = group_plan.shift_of(group.group_key)
-    return shift is not None and await table.is_shift_closed(connection, station, shift, business_date)
 
 
 def judge(found: Sequence[AnyRow], way: Way, group: Group, now_ms: int) -> Judged:

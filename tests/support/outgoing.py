@@ -96,8 +96,13 @@ async def add_documents(
     *,
     integrations: Sequence[int] = (),
     received_ms: int = RECEIVED_MS,
+    begin: tuple[str, str] = ("document", "ready"),
 ) -> None:
-    """Applied documents, and a ready delivery of each for *integrations*; doc_no is the document's number."""
+    """Applied documents, and a delivery of each for *integrations*; doc_no is the document's number.
+
+    Args:
+        begin: effect and first state of the deliveries.
+    """
     bodies = [(one.number, 1, received_ms, False, one.header(), canonical(one.payload)) for one in documents]
     gate = [(uuid.UUID(one.doc_id).bytes, one.number, 1, sha256(canonical(one.payload))) for one in documents]
     rows = [
@@ -119,7 +124,7 @@ async def add_documents(
         )
         for one in documents
     ]
-    ready = [(number, one.number, "document", "ready", None) for number in integrations for one in documents]
+    ready = [(number, one.number, *begin, None) for number in integrations for one in documents]
     async with database.write() as connection:
         for table, values in (
             (tables.bodies, bodies),

@@ -84,6 +84,11 @@ async def test_a_shift_that_is_never_closed_is_seen_and_closed_by_hand(types: Ty
     assert line["record"]["total"] == sum(each["total_minor"] for each in documents)
     history = await types("deliveries", "history", documents[1]["doc_id"])
     assert f"in group {number} of erp" in history
+    dates = {one["business_date"] for one in await types.json("documents", "list")}
+    of_days = ("--from", min(dates), "--to", max(dates))
+    totals = (await types.json("totals", "--integration", "erp", *of_days))["items"]
+    assert totals
+    assert all(row["delivered_minor"] == row["centre_minor"] for row in totals)
     assert await types.json("deliveries", "groups") == []
     (done,) = await types.json("deliveries", "groups", "--all")
     assert (done["state"], done["by"]) == ("done", "boss")

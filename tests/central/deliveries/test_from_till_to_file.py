@@ -10,6 +10,8 @@ import orjson
 import pytest
 
 from central.centre import Centre
+from central.db import integrations
+from central.integrations.definition import Deliver
 from central.server import running
 from shared.canonical import canonical
 from shared.ids import uuid7
@@ -107,3 +109,29 @@ async def test_it_does_not_matter_what_was_there_first(database_url: str, tmp_pa
             await station.push(centre, [sale(number) for number in range(1, 21)])
         lines = await read_out(centre, folder, 20)
     assert len({orjson.loads(line)["delivery_key"] for line in lines}) == len(lines) == 20
+
+
+async def test_a_shift_lies_in_the_file_as_one_record_once_it_is_closed(database_url: str, tmp_path: Path):
+    """Pushed by a station while the node runs: nothing but its own wake-ups makes the group and closes it."""
+    folder = tmp_path / "drop"
+    deliver = {
+        "name": "shift",
+        "kinds": ["sale"],
+        "target": "file",
+        "group": {"by": ["shift"], "close": "shift_close", "after": "1s"},
+        "fields": {"n": "{{number}}", "total": "{{payload.total_minor}}", "count": "{{count}}"},
+    }
+    async with open_centre(database_url, tmp_path) as centre:
+        one = await centre.integrations.create(
+            "erp", "drop_folder", {"folder": str(folder)}, ["sale"], from_ms=0
+        )
+        definition = one.definition.model_copy(update={"deliver": [Deliver.model_validate(deliver)]})
+        async with centre.database.write() as connection:
+            await integrations.change(connection, 1, definition=definition.model_dump_json(), version=2)
+        await centre.integrations.load()
+        async with running(centre):
+            station = await enrolled(centre)
+            await station.push(centre, [sale(number, shift="7") for number in range(1, 6)])
+            await station.push(centre, [sale(6, "shift_close", shift="7")])
+            (line,) = await read_out(centre, folder, 1)
+    assert orjson.loads(line)["record"] == {"n": f"{station.code}-7-EUR", "total": 1_250, "count": 5}

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from central.connectors.drop_folder import outgoing
 from central.db import integrations as table
@@ -236,3 +237,26 @@ async def test_a_restored_centre_sends_no_group_twice_and_loses_none(
     assert await centre.live(None, monkeypatch)
     await centre.check(range(1, 4))
     await centre.database.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("DELETE FROM delivery_group_members WHERE doc_no = 2", "1 are in it"),
+        ("DELETE FROM delivery_group_members WHERE doc_no = 2", "but is in none"),
+        ("UPDATE deliveries SET state = 'done' WHERE doc_no = 2", "1 of their deliveries"),
+        ("UPDATE delivery_groups SET state = 'done'", "2 of their deliveries"),
+        ("UPDATE delivery_groups SET size = 3", "with 3 documents: 2 are in it"),
+    ],
+)
+async def test_verify_finds_a_group_that_is_not_whole(centre: Centre, damage: str, told: str):
+    await centre.connect()
+    await add_documents(centre.database, [sale(1), sale(2)], integrations=[1], begin=("day", "gathering"))
+    await (await centre.runner()).groups.step()
+    await centre.verify()
+    async with centre.database.write() as connection:
+        await connection.execute(text(damage))
+    report = Report()
+    async with centre.database.read() as connection:
+        await check_deliveries(connection, report)
+    assert told in "; ".join(one.what for one in report.findings)

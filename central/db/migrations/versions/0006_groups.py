@@ -30,7 +30,7 @@ def upgrade() -> None:
         sa.Column("closed_ms", sa.BigInteger(), nullable=True),
         sa.Column("by", sa.Text(), nullable=True),
         sa.Column("leader", sa.BigInteger(), nullable=True),
-        sa.Column("believed", sa.Boolean(), nullable=False),
+        sa.Column("sent", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("group_no"),
         sa.UniqueConstraint("integration_no", "effect", "group_key", "correction"),
     )
