@@ -47,6 +47,7 @@ class Emulator:
         self.effects: list[str] = []
         self.items: dict[str, dict[str, Any]] = {}
         self.sequence = 0
+        self.parties: dict[str, dict[str, Any]] = {}
         self.refuse: set[str] = set()  # numbers of documents that it will not have
         self.faults: deque[Fault] = deque()
         self.met: Counter[Fault] = Counter()
@@ -67,6 +68,9 @@ class Emulator:
         app.router.add_get("/effects", self._all_effects)
         app.router.add_post("/look", self._faulty(self._look))
         app.router.add_post("/documents", self._faulty(self._take))
+        app.router.add_post("/parties/find", self._faulty(self._find))
+        app.router.add_post("/parties", self._faulty(self._make))
+        app.router.add_post("/parties/undo", self._faulty(self._undo))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -128,6 +132,23 @@ class Emulator:
             else:
                 self.effects.append(document["key"])
         return {"refused": refused}
+
+    async def _find(self, body: dict[str, Any]) -> dict[str, Any]:
+        found = {
+            value: [number for number, party in self.parties.items() if party.get(body["field"]) == value]
+            for value in body["values"]
+        }
+        return {"found": found}
+
+    async def _make(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.sequence += 1
+        self.parties[str(self.sequence)] = body["party"]
+        return {"id": str(self.sequence)}
+
+    async def _undo(self, body: dict[str, Any]) -> dict[str, Any]:
+        for number in body["ids"]:
+            self.parties.pop(number, None)
+        return {}
 
     # ---- faults ----
 

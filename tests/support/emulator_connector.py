@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -60,7 +60,10 @@ class EmulatorConnector(Connector):
             cursor="time",
         )
     }
-    targets: ClassVar[Mapping[str, Target]] = {"document": Target("Document", kinds=("sale", "return"))}
+    targets: ClassVar[Mapping[str, Target]] = {
+        "document": Target("Document", kinds=("sale", "return")),
+        "party": Target("Party", undo=True, find=("tax_id", "name"), create=True),
+    }
 
     def __init__(self, name: str, settings: BaseModel, clock: Clock) -> None:
         super().__init__(name, settings, clock)
@@ -108,6 +111,20 @@ class EmulatorConnector(Connector):
         documents = [{"key": one.key, "number": one.number} for one in batch.deliveries]
         told = await self._ask("/documents", {"documents": documents}, changes=True, tell=batch.tell)
         return Answer({key: Rejection(why) for key, why in told["refused"].items()})
+
+    async def find(
+        self, target: str, field_name: str, values: Collection[str]
+    ) -> Mapping[str, Sequence[str]]:
+        told = await self._ask("/parties/find", {"field": field_name, "values": list(values)}, changes=False)
+        found: Mapping[str, Sequence[str]] = told["found"]
+        return found
+
+    async def create(self, target: str, record: Mapping[str, Any]) -> Written:
+        return Written((await self._ask("/parties", {"party": dict(record)}, changes=True))["id"])
+
+    async def undo(self, target: str, ids: Sequence[str]) -> Mapping[str, Rejection]:
+        await self._ask("/parties/undo", {"ids": list(ids)}, changes=True)
+        return {}
 
     async def pull(self) -> Incoming | None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -207,17 +208,35 @@ async def test_a_lost_answer_makes_no_second_party(shop: Shop, step: str):
         assert [row.id for row in await pulls.created(connection, 1, 0)] == ["1"]
 
 
-async def test_a_restart_between_two_steps_makes_no_second_party(shop: Shop, monkeypatch: pytest.MonkeyPatch):
-    """The node dies right after the record was made, before it knows its id; the next one finds it."""
+@pytest.mark.parametrize(
+    "step",
+    [
+        "central.db.parties.claim",
+        "central.db.parties.begin",
+        "tests.support.directory_connector.DirectoryConnector.create",
+        "central.db.parties.there",
+        "central.db.pulls.note_created",
+        "central.codes.desk.note",
+        "central.db.delivery_records.wake",
+    ],
+)
+@pytest.mark.parametrize("is_done", [False, True])
+async def test_a_death_between_two_steps_makes_no_second_party(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str, *, is_done: bool
+):
+    """Before or after any of them; the next node goes on from what the database says and the system has."""
     await shop.connect(PARTY)
     await shop.customer("C1")
     await shop.sell("C1")
+    real = pkgutil.resolve_name(step)
 
-    async def dies(*_: Any) -> None:
+    async def dies(*given: Any, **named: Any) -> None:
+        if is_done:
+            await real(*given, **named)
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(party_rows, "there", dies)
+        patched.setattr(step, dies)
         with pytest.raises(asyncio.CancelledError):
             await shop.look()
     shop.matches = shop.node("a")
