@@ -226,7 +226,7 @@ def corrected(record: str | None, correction: Correction) -> str:
         )
     for each in before:
         for path, value in (correction.values or {}).items():
-            put(each, parse_path(path), value)
+            put(each, parse_path(path), value, everywhere=True)
     return written_down(before)
 
 

@@ -210,13 +210,27 @@ def parse_path(path: str) -> list[str | int]:
     return steps
 
 
-def put(content: Any, steps: Sequence[str | int], value: Any, *, only_where_unfit: bool = False) -> bool:
-    """Put *value* at a path; below a `[*]` only where it is missing or of another type. Returns whether it changed."""
+def put(
+    content: Any,
+    steps: Sequence[str | int],
+    value: Any,
+    *,
+    everywhere: bool = False,
+    only_where_unfit: bool = False,
+) -> bool:
+    """Put *value* at a path; below a `[*]` only where it is missing or of another type. Returns whether it changed.
+
+    Args:
+        everywhere: below a `[*]` too, whatever stands there.
+    """
     step, rest = steps[0], steps[1:]
     if step == "*":
         if not isinstance(content, list):
             return False
-        changed = [put(content, [at, *rest], value, only_where_unfit=True) for at in range(len(content))]
+        changed = [
+            put(content, [at, *rest], value, everywhere=everywhere, only_where_unfit=not everywhere)
+            for at in range(len(content))
+        ]
         return any(changed)
     if isinstance(step, int):
         if not isinstance(content, list) or step >= len(content):
@@ -227,7 +241,7 @@ def put(content: Any, steps: Sequence[str | int], value: Any, *, only_where_unfi
     else:
         return False
     if rest:
-        return put(old, rest, value, only_where_unfit=only_where_unfit)
+        return put(old, rest, value, everywhere=everywhere, only_where_unfit=only_where_unfit)
     if old == value or (only_where_unfit and type(old) is type(value)):
         return False
     content[step] = value

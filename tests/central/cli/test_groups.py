@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from central.cli import app
-from tests.support.hq import HQ, open_hq, sell
+from tests.support.hq import open_hq, sell
+from tests.support.typist import Typist
 
 FILE = """name = "erp"
 connector = "drop_folder"
@@ -28,24 +25,6 @@ number = "{{{{number}}}}"
 total = "{{{{payload.total_minor}}}}"
 receipts = {{ each = "members", fields = {{ n = "{{{{number}}}}" }} }}
 """
-
-
-class Typist:
-    """Types commands against a centre; each runs in a thread, as it has a loop of its own."""
-
-    def __init__(self, hq: HQ) -> None:
-        self.hq = hq
-
-    async def __call__(self, *words: str, code: int = 0) -> str:
-        def run() -> Any:
-            return CliRunner().invoke(app, ["--url", self.hq.url, "--key", self.hq.key, *words])
-
-        result = await asyncio.to_thread(run)
-        assert result.exit_code == code, result.output
-        return str(result.stdout + result.stderr)
-
-    async def json(self, *words: str) -> Any:
-        return json.loads(await self(*words, "--json"))
 
 
 @pytest.fixture
