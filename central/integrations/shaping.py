@@ -26,6 +26,8 @@ ITEM_FIELDS = {"product": "code", "price": "product", "balance": "product"}
 """entity -> its field that holds an item's code, which may be a local one (S1)."""
 CODED = {"product": "code", "customer": "code", "price": "product", "balance": "product"}
 """entity -> its field that records without a code leave empty (S5)."""
+CUSTOM = "custom"
+"""The field of a chain's own fields, each of which has its own source."""
 Codes = Mapping[LookUp, str]
 
 
@@ -45,6 +47,8 @@ class Shaper:
         self._mapping = compile_fields(
             _with_local_codes(pull), maps=definition.maps, source=fields, target=None, system=definition.name
         )
+        custom = pull.fields.get(CUSTOM)
+        self._customs = frozenset(custom if isinstance(custom, dict) else ())
         self.owned = frozenset(pull.fields if pull.owns is None else pull.owns)
         if self.entity is not None:
             self._check_fields(self.entity)
@@ -103,11 +107,22 @@ class Shaper:
         row = dict(current)
         for name in self.owned:
             value = values.get(name)
+            if name == CUSTOM and isinstance(value, Mapping):
+                value = self._custom(row.get(CUSTOM) or {}, value)
             if not _empty(value):
                 row[name] = value
             elif self.pull.empty_clears and name in row and name not in self.entity.key_fields:
                 del row[name]
         return row
+
+    def _custom(self, before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+        """A chain's own fields as they shall be: those of other sources stay."""
+        left = {
+            name: value
+            for name, value in before.items()
+            if not self.pull.empty_clears or name not in self._customs
+        }
+        return left | {name: value for name, value in told.items() if not _empty(value)}
 
     def _check_fields(self, entity: Entity) -> None:
         known = entity.model.model_fields

@@ -89,6 +89,7 @@ class SourceConnector(Connector):
         "stock": Source("Stock", entity="balance"),
         "clocked": Source("Products by time", cursor="time", entity="product"),
         "orders": Source("Orders", cursor="sequence", statuses=("draft", "done")),
+        "people": Source("Customers", cursor="sequence", entity="customer"),
     }
     targets: ClassVar[Mapping[str, Target]] = {"party": Target("Parties", undo=True)}
 

@@ -176,6 +176,17 @@ async def test_a_party_that_is_not_there_is_made_once(shop: Shop):
     assert await shop.states() == {"done": 2, "waiting": 1}
 
 
+async def test_a_record_is_made_of_all_that_the_catalog_knows(shop: Shop):
+    """Addresses and a chain's own fields too."""
+    fields = PARTY["fields"] | {"city": "{{addresses[0].city}}", "form": "{{custom.form}}"}
+    await shop.connect({**PARTY, "fields": fields})
+    await shop.customer("C1", addresses=[{"city": "Kazan"}], custom={"form": "shop"})
+    await shop.sell("C1")
+    await shop.look()
+    (made,) = shop.system.all("parties")
+    assert (made["city"], made["form"]) == ("Kazan", "shop")
+
+
 async def test_two_nodes_at_once_make_one(shop: Shop):
     """Both see the same wait; whoever is second finds it known, or is told to come again."""
     await shop.connect(PARTY, FORM)

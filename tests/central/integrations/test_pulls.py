@@ -106,6 +106,37 @@ async def test_only_owned_fields_are_written(centre: Centre):
     }
 
 
+async def test_a_customer_comes_with_addresses_and_fields_of_a_chains_own(centre: Centre):
+    """Nested lists are mapped element by element; a custom field of another source stays as it was."""
+    row = {"code": "C1", "name": "Old", "custom": {"rating": 5, "vip": False, "note": "x"}}
+    await centre.publisher.publish({"base": [Change("customer", "C1", canonical(row))]})
+    places = [{"town": "Kazan", "main": True}, {"town": "Omsk", "main": False}]
+    record = {"id": 1, "code": "C1", "name": "Romashka", "places": places, "vip": True, "note": ""}
+    centre.shop.put("people", record)
+    fields = {
+        "code": "{{code}}",
+        "name": "{{name}}",
+        "addresses": {
+            "each": "places",
+            "fields": {"city": "{{town}}", "kind": {"value": "legal", "when": "main"}},
+        },
+        "custom": {"vip": "{{vip}}", "note": "{{note}}"},
+    }
+    people = {"source": "people", "entity": "customer", "fields": fields}
+    await centre.connect(people)
+    await centre.until_idle()
+    wanted = {
+        "code": "C1",
+        "name": "Romashka",
+        "addresses": [{"city": "Kazan", "kind": "legal"}, {"city": "Omsk"}],
+        "custom": {"rating": 5, "vip": True, "note": "x"},
+    }
+    assert (await centre.catalog())["base C1"] == wanted
+    await centre.connect(people | {"empty_clears": True})
+    await centre.later()
+    assert (await centre.catalog())["base C1"]["custom"] == {"rating": 5, "vip": True}
+
+
 async def test_an_empty_value_clears_where_that_is_meant(centre: Centre):
     """With empty_clears a field that is empty over there becomes empty here."""
     fields = {"code": "{{ code }}", "name": "{{ name }}", "short_name": "{{ shop }}"}
