@@ -31,12 +31,13 @@ def list_integrations(context: typer.Context, as_json: Json = False) -> None:
         output.json(found)
         return
     output.table(
-        ("name", "connector", "on", "ready", "under way", "done", "parked", "since", "problem"),
+        ("name", "connector", "on", "gathering", "ready", "under way", "done", "parked", "since", "problem"),
         [
             (
                 row["name"],
                 row["connector"],
                 "yes" if row["enabled"] else "no",
+                row["deliveries"].get("gathering", 0) + row["deliveries"].get("grouped", 0),
                 row["deliveries"].get("ready", 0),
                 row["deliveries"].get("leased", 0),
                 row["deliveries"].get("done", 0),

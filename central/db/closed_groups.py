@@ -6,6 +6,7 @@ Every function works inside the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import and_, case, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,10 +56,17 @@ async def member_documents(
     return (await connection.execute(statement)).all()
 
 
-async def earlier_leaders(
+class Leads(NamedTuple):
+    """What a delivery carries that leads a group: so many documents; `corrects` leads what they are a correction of."""
+
+    size: int
+    corrects: int | None
+
+
+async def leaders(
     connection: AsyncConnection, integration_no: int, doc_nos: Collection[int]
-) -> dict[tuple[int, str], int | None]:
-    """Of these documents, the deliveries that lead a group; each with the one that leads what it corrects, if any."""
+) -> dict[tuple[int, str], Leads]:
+    """Of these documents, the deliveries that lead a group."""
     before = groups.alias("before")
     same = and_(
         before.c.integration_no == groups.c.integration_no,
@@ -66,15 +74,15 @@ async def earlier_leaders(
         before.c.group_key == groups.c.group_key,
         before.c.correction == groups.c.correction - 1,
     )
-    found: dict[tuple[int, str], int | None] = {}
+    found: dict[tuple[int, str], Leads] = {}
     for part in chunks(list(doc_nos), _IN_MAX):
         statement = (
-            select(groups.c.leader, groups.c.effect, before.c.leader.label("corrects"))
+            select(groups.c.leader, groups.c.effect, groups.c.size.label("documents"), before.c.leader)
             .outerjoin(before, same)
             .where(groups.c.integration_no == integration_no, groups.c.leader.in_(part))
         )
-        for leader, effect, corrects in await connection.execute(statement):
-            found[leader, effect] = corrects
+        for leader, effect, size, corrects in await connection.execute(statement):
+            found[leader, effect] = Leads(size, corrects)
     return found
 
 

@@ -208,28 +208,29 @@ async def _with_needs(
 async def _with_groups(
     connection: AsyncConnection, one: Integration, candidates: list[Candidate], undone: dict[str, int]
 ) -> list[Candidate]:
-    """The candidates, where those that carry a group need what it corrects.
+    """The candidates, where those that carry a group need what it corrects, and are as large as all its documents.
 
     A group goes behind nothing else: two tills' groups may each hold a return of what the other one sold.
     """
-    leaders = await closed_groups.earlier_leaders(
+    leaders = await closed_groups.leaders(
         connection, one.integration_no, {candidate.doc_no for candidate in candidates}
     )
-    corrected = {corrects for corrects in leaders.values() if corrects is not None}
+    corrected = {leads.corrects for leads in leaders.values() if leads.corrects is not None}
     open_ones = await rows.undone_needs(
         connection, one.integration_no, corrected, {effect for _, effect in leaders}
     )
 
     def alone(candidate: Candidate) -> Candidate:
-        member = candidate.doc_no, candidate.effect
-        if member not in leaders:
+        leads = leaders.get((candidate.doc_no, candidate.effect))
+        if leads is None:
             return candidate
-        corrects = leaders[member]
-        if corrects is None:
-            return candidate._replace(refs=(), needs=())
-        need = f"group of {corrects}/{candidate.effect}"
-        undone[need] = int((corrects, candidate.effect) in open_ones)
-        return candidate._replace(refs=(), needs=(need,))
+        # Nobody has put them together yet; they are more or less alike.
+        size_bytes = candidate.size_bytes * leads.size
+        if leads.corrects is None:
+            return candidate._replace(refs=(), needs=(), size_bytes=size_bytes)
+        need = f"group of {leads.corrects}/{candidate.effect}"
+        undone[need] = int((leads.corrects, candidate.effect) in open_ones)
+        return candidate._replace(refs=(), needs=(need,), size_bytes=size_bytes)
 
     return [alone(candidate) for candidate in candidates]
 

@@ -39,6 +39,7 @@ PAGE = 500
 LET_GO = 5_000
 LOOK_AGAIN_MS = 60_000
 """A document that came in before a tick may be applied after it."""
+REPLACES = "it is a newer version of a document, and what a group has added up is not taken out of it again"
 logger = logging.getLogger(__name__)
 
 
@@ -76,9 +77,8 @@ class Groups:
             now_ms = await self._database.now_ms(connection)
         ready = 0
         for one in self._integrations.enabled():
+            # Those that are off too: what they began is still brought to its end.
             for deliver in one.definition.deliver:
-                if not deliver.enabled:
-                    continue
                 if deliver.group is not None:
                     await self._gather(one, self._records.ways(one)[deliver.name], deliver.group)
                 else:
@@ -92,7 +92,7 @@ class Groups:
         """Let go what waits for a schedule, as somebody wants it sent now; returns how many."""
         async with self._database.read() as connection:
             now_ms = await self._database.now_ms(connection)
-        plain = [each for each in one.definition.deliver if each.enabled and each.group is None]
+        plain = [each for each in one.definition.deliver if each.group is None]
         return sum([await self._release(one, each.name, now_ms) for each in plain])
 
     async def _let_go(self, one: Integration, deliver: Deliver, now_ms: int) -> int:
@@ -222,6 +222,9 @@ def judge(found: Sequence[AnyRow], way: Way, group: Group, now_ms: int) -> Judge
             continue
         except BadInput as error:
             judged.refused.setdefault(error.what[:200], []).append(row.doc_no)
+            continue
+        if document.get("replaces"):
+            judged.refused.setdefault(REPLACES, []).append(row.doc_no)
             continue
         close_ms = None
         if group.close == "day_end":

@@ -71,6 +71,7 @@ class Document:
     payload: dict[str, Any] = field(default_factory=lambda: {"total_minor": 1_250})
     business_date: str = "2026-11-21"
     zone: str = "UTC"
+    replaces: int | None = None
 
     @property
     def doc_id(self) -> str:
@@ -86,6 +87,7 @@ class Document:
                 "business_date": self.business_date,
                 "number": f"T-1-{self.number}",
                 "refs": [doc_id_of(ref) for ref in self.refs],
+                **({"replaces": doc_id_of(self.replaces)} if self.replaces else {}),
             }
         )
 

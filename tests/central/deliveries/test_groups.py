@@ -16,7 +16,7 @@ from shared.errors import Conflict, NotFound
 from tests.central.deliveries.test_mapped import Mapped
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
-from tests.support.scripted_connector import System
+from tests.support.scripted_connector import ScriptedConnector, System
 
 DAY: dict[str, Any] = {
     "name": "day",
@@ -338,6 +338,40 @@ async def test_a_group_that_waits_for_a_code_goes_once_it_is_known(grouped: Grou
     await grouped.until_idle()
     assert len(told(grouped.system)) == 1
     assert await delivery_states(grouped.database) == {"done": 2}
+
+
+async def test_what_is_switched_off_is_brought_to_its_end(grouped: Grouped):
+    """No new document gets it; those that had begun find their group, and it is sent."""
+    await grouped.connect(DAY)
+    await add_documents(grouped.database, [sale(1)])
+    await grouped.runner.sweep()
+    await grouped.state(DAY | {"enabled": False})
+    await grouped.take(sale(2))
+    grouped.after_hours(13)
+    await grouped.step()
+    assert told(grouped.system) == [("2026-11-21-S1-EUR", 100, ["T-1-1"])]
+    assert await delivery_states(grouped.database) == {"done": 1}
+
+
+async def test_a_newer_version_of_a_document_is_not_added_to_the_older_one(grouped: Grouped):
+    """A source has handed it in again: counted twice it would be doubled, so somebody looks at it."""
+    await grouped.connect(DAY)
+    await grouped.take(
+        sale(1, 100), Document(2, [1], payload={"total_minor": 120, "currency": "EUR"}, replaces=1)
+    )
+    assert await delivery_states(grouped.database) == {"grouped": 1, "parked": 1}
+    (group,) = await Desk(grouped.database, grouped.integrations).groups()
+    assert "newer version" in group.reason
+
+
+async def test_large_groups_make_small_batches(grouped: Grouped, monkeypatch: pytest.MonkeyPatch):
+    """A group is as large as its documents together, whatever the size of the one that carries it."""
+    monkeypatch.setattr(ScriptedConnector, "batch_bytes", 2_000)
+    await grouped.connect(DAY | {"group": {"by": ["business_date"], "after": "1h"}})
+    await grouped.take(*(sale(n, business_date=f"2026-11-{10 + n % 2}") for n in range(1, 13)))
+    grouped.after_hours(2)
+    await grouped.step()
+    assert grouped.system.sends == 2
 
 
 async def test_a_group_of_parts_is_done_with_its_last_part(grouped: Grouped):
