@@ -73,7 +73,7 @@ def try_out(
 ) -> None:
     """Try a connector against your own system: look, read, and with --write make one record and take it back."""
     from central.conformance.safe import run
-    from central.integrations.secret_values import resolved
+    from central.integrations.build import settings_of
 
     kind = CONNECTORS.get(name)
     if kind is None:
@@ -83,8 +83,7 @@ def try_out(
     except (OSError, ValueError) as error:
         raise BadInput(f"{settings} cannot be read: {error}") from None
     # An integration's own file serves too.
-    values = resolved(given.get("settings", given))
-    connector = kind(TRIAL, kind.Settings.model_validate(values), SystemClock())
+    connector = kind(TRIAL, settings_of(kind, given.get("settings", given), settings.name), SystemClock())
     findings = asyncio.run(run(connector, write=write))
     if as_json:
         output.json(

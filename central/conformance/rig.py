@@ -45,7 +45,7 @@ class Rig(ABC):
 
     async def consume(self) -> None:
         """The system goes on working with what it got, e.g. takes the files away; most just keep it."""
-        raise NotImplementedError
+        return
 
     # ---- for connectors that read ----
 

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import pydantic
 
@@ -34,11 +35,21 @@ def build(connectors: Connectors, definition: Definition, clock: Clock) -> Conne
         ConfigError: a secret that the settings point at is not there.
     """
     kind = kind_of(connectors, definition)
-    try:
-        settings = kind.Settings.model_validate(resolved(definition.settings))
-    except pydantic.ValidationError as error:
-        raise from_validation(error, f'settings of "{definition.name}"') from None
+    settings = settings_of(kind, definition.settings, f'settings of "{definition.name}"')
     return kind(definition.name, settings, clock)
+
+
+def settings_of(kind: type[Connector], values: Mapping[str, Any], called: str) -> pydantic.BaseModel:
+    """A connector's settings, with the secrets that they point at.
+
+    Raises:
+        BadInput: they are not right.
+        ConfigError: a secret is not there.
+    """
+    try:
+        return kind.Settings.model_validate(resolved(values))
+    except pydantic.ValidationError as error:
+        raise from_validation(error, called) from None
 
 
 def kind_of(connectors: Connectors, definition: Definition) -> type[Connector]:

@@ -87,3 +87,14 @@ def test_the_command_tries_a_drop_folder(tmp_path: Path):
     done = CliRunner().invoke(app, ["test", "drop_folder", "--settings", str(settings)])
     assert done.exit_code == 1
     assert "folder" in done.output
+
+
+def test_wrong_settings_are_told_by_name(tmp_path: Path):
+    """What is missing and what is not known, in a sentence."""
+    settings = tmp_path / "mine.toml"
+    settings.write_text('[settings]\nfile = "x"\n', encoding="utf-8")
+    done = CliRunner().invoke(app, ["test", "tryton", "--settings", str(settings)])
+    assert done.exit_code != 0
+    assert "mine.toml" in str(done.output)
+    assert "password" in done.output
+    assert "Traceback" not in done.output

@@ -72,9 +72,6 @@ class EmulatorRig(Rig):
         settings = EmulatorSettings.model_validate(self._settings | wrong)
         return self.connector("erp", settings, clock(off=clock_off))
 
-    async def consume(self) -> None:
-        """It keeps what it has."""
-
     async def effects(self) -> list[str]:
         return list(self.emulator.effects)
 
@@ -254,9 +251,6 @@ class TrytonRig(Rig):
             "password": "wrong" if wrong_credentials else PASSWORD,
         }
         return TrytonConnector("erp", TrytonSettings.model_validate(settings), clock(off=clock_off))
-
-    async def consume(self) -> None:
-        """It keeps what it has."""
 
     async def effects(self) -> list[str]:
         wanted = {delivery(number, self.salt).key for number in range(20)}
