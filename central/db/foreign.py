@@ -5,16 +5,18 @@ Rule: the desk's row is locked first; so what one outlet of a source sends is ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.database import AnyRow, Database
+from central.db.database import AnyRow, Database, chunks
 from central.db.document_tables import document_keys, requests, sources
 from central.db.tables import OWN_STORE, SOURCE, bodies, epochs, gate, stations, stores
+
+_IN_MAX = 1_000
 
 
 @dataclass(slots=True)
@@ -103,42 +105,52 @@ async def forget_answers(connection: AsyncConnection, before_ms: int) -> int:
     return (await connection.execute(delete(requests).where(requests.c.at_ms < before_ms))).rowcount
 
 
-async def known_key(connection: AsyncConnection, source: str, kind: str, key_hash: bytes) -> AnyRow | None:
-    """The row of a key, held until the transaction ends."""
-    statement = select(document_keys).where(
-        document_keys.c.source == source, document_keys.c.kind == kind, document_keys.c.key_hash == key_hash
-    )
-    return (await connection.execute(statement.with_for_update())).one_or_none()
+async def known_keys(
+    connection: AsyncConnection, source: str, kind: str, hashes: Collection[bytes]
+) -> list[AnyRow]:
+    """The rows of these keys, held until the transaction ends, each with the `header` of its document."""
+    found: list[AnyRow] = []
+    for part in chunks(sorted(hashes), _IN_MAX):
+        statement = (
+            select(document_keys, bodies.c.header)
+            .join(bodies, bodies.c.doc_no == document_keys.c.doc_no)
+            .where(
+                document_keys.c.source == source,
+                document_keys.c.kind == kind,
+                document_keys.c.key_hash.in_(part),
+            )
+            .order_by(document_keys.c.key_hash)
+            .with_for_update(of=document_keys)
+        )
+        found += (await connection.execute(statement)).all()
+    return found
 
 
-async def add_key(connection: AsyncConnection, values: dict[str, Any]) -> None:
-    """A key's first document. Where another node was faster, the unique index says so and the work is done again."""
-    await connection.execute(document_keys.insert().values(repeats=0, repeated_ms=None, **values))
+async def add_keys(connection: AsyncConnection, values: Sequence[dict[str, Any]]) -> None:
+    """Keys' first documents. Where another node was faster, the unique index says so and the work is done again."""
+    if values:
+        await connection.execute(document_keys.insert(), values)
 
 
-async def change_key(connection: AsyncConnection, known: AnyRow, values: dict[str, Any]) -> None:
+async def change_key(connection: AsyncConnection, values: dict[str, Any]) -> None:
     await connection.execute(
         update(document_keys)
         .where(
-            document_keys.c.source == known.source,
-            document_keys.c.kind == known.kind,
-            document_keys.c.key_hash == known.key_hash,
+            document_keys.c.source == values["source"],
+            document_keys.c.kind == values["kind"],
+            document_keys.c.key_hash == values["key_hash"],
         )
         .values(**values)
     )
 
 
-async def at_gate(connection: AsyncConnection, doc_id: bytes) -> int | None:
-    """The document that holds a doc_id."""
-    statement = select(gate.c.doc_no).where(gate.c.doc_id == doc_id)
-    found: int | None = (await connection.execute(statement)).scalar_one_or_none()
+async def at_gate(connection: AsyncConnection, doc_ids: Collection[bytes]) -> dict[bytes, int]:
+    """doc_id -> the document that holds it."""
+    found: dict[bytes, int] = {}
+    for part in chunks(list(doc_ids), _IN_MAX):
+        statement = select(gate.c.doc_id, gate.c.doc_no).where(gate.c.doc_id.in_(part))
+        found |= {bytes(row[0]): row[1] for row in await connection.execute(statement)}
     return found
-
-
-async def header_of(connection: AsyncConnection, doc_no: int) -> bytes:
-    """The sealed header of a stored document."""
-    statement = select(bodies.c.header).where(bodies.c.doc_no == doc_no)
-    return bytes((await connection.execute(statement)).scalar_one())
 
 
 # ---- sources, as HQ sees them ----

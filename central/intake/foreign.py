@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.catalog.record_kinds import OWN_DESK
 from central.db import foreign as rows
-from central.db import journal as journal_rows
 from central.db import stores
 from central.db.database import AnyRow, Database
 from central.db.failures import came_second
@@ -38,6 +36,7 @@ from central.intake.submitted import (
     header_of,
     read_request,
 )
+from central.intake.taking import Key, Named, Taking
 from shared import journal
 from shared.canonical import canonical, sha256
 from shared.clock import from_rfc3339
@@ -47,16 +46,6 @@ from shared.ids import EPOCH_BYTES
 
 TAKEN_TOGETHER_MAX = 500
 """Documents of one transaction."""
-
-
-@dataclass(slots=True)
-class _Going:
-    """One transaction: the desks that it has locked, and what it has stored."""
-
-    connection: AsyncConnection
-    now_ms: int
-    desks: dict[str, rows.Desk] = field(default_factory=dict)
-    stored: list[Stored] = field(default_factory=list)
 
 
 class ForeignDocuments:
@@ -95,15 +84,17 @@ class ForeignDocuments:
         read = [_tried(request) for request in requests]
 
         async def work(connection: AsyncConnection) -> tuple[list[Answer | CounterflowError], list[Stored]]:
-            going = _Going(connection, await self._database.now_ms(connection))
+            taking = Taking(self._database, connection, await self._database.now_ms(connection))
+            await self._look_up(taking, [one for one in read if isinstance(one, Read)])
             answers: list[Answer | CounterflowError] = []
-            for one in read:
+            for left, one in zip(range(len(read), 0, -1), read, strict=True):
                 if isinstance(one, Read):
-                    answers.append(await self._answer(going, one))
+                    answers.append(await self._answer(taking, one, left))
                 else:
                     answers.append(one)
+            await taking.store()
             reach("foreign.before_commit")
-            return answers, going.stored
+            return answers, taking.stored
 
         try:
             answers, stored = await self._database.run(work, retry=came_second)
@@ -115,34 +106,51 @@ class ForeignDocuments:
             self._hand_over(stored)
         return answers
 
-    async def _answer(self, going: _Going, read: Read) -> Answer | CounterflowError:
+    async def _look_up(self, taking: Taking, reads: Sequence[Read]) -> None:
+        """Ask for all of them together what each would ask for by itself, desks first."""
+        named: dict[Named, tuple[Read, str]] = {}
+        for read in reads:
+            with suppress(CounterflowError):  # its own answer will say so
+                await self._desk(taking, read.request)
+                policy = await self._policy(taking, read.request)
+                if policy.duplicate != "off":
+                    key = key_of(policy, envelope(read.request), read.payload)
+                    named[_named(read, key)] = read, key
+        await taking.look_up_keys(named)
+        doc_ids = []
+        for one, (read, key) in named.items():
+            known = await taking.key(one)
+            doc_ids.append(self._doc_id(read, key, str(known.values["version"] + 1 if known else 1)).bytes)
+        await taking.look_up_gate(doc_ids)
+
+    async def _answer(self, taking: Taking, read: Read, left: int) -> Answer | CounterflowError:
         """The answer to one request; a refusal leaves nothing behind but the count of duplicates."""
         key = read.request.key
         try:
-            desk = await self._desk(going, read.request)
+            desk = await self._desk(taking, read.request)
             if key is not None:
-                known = await rows.answered(going.connection, desk.station_no, key)
+                known = await rows.answered(taking.connection, desk.station_no, key)
                 if known is not None:
                     return _first_answer(known, read)
-            taken = await self._take(going, read, desk)
+            taken = await self._take(taking, read, desk, left)
         except CounterflowError as refusal:
             return refusal
         body = canonical(taken.model_dump())
         answer = Answer(201 if taken.outcome in ("accepted", "updated") else 200, body, repeated=False)
         if key is not None:
             values = {"request_hash": read.content_hash, "status": answer.status, "answer": body}
-            values |= {"station_no": desk.station_no, "key": key, "at_ms": going.now_ms}
-            await rows.add_answer(going.connection, values)
+            values |= {"station_no": desk.station_no, "key": key, "at_ms": taking.now_ms}
+            await rows.add_answer(taking.connection, values)
         return answer
 
-    async def _desk(self, going: _Going, request: Request) -> rows.Desk:
+    async def _desk(self, taking: Taking, request: Request) -> rows.Desk:
         code = code_of(request.source, request.outlet)
-        desk = going.desks.get(code) or await rows.lock_desk(going.connection, code)
+        desk = taking.desks.get(code) or await rows.lock_desk(taking.connection, code)
         if desk is None:
             store = (
-                await rows.own_store(self._database, going.connection)
+                await rows.own_store(self._database, taking.connection)
                 if request.source == OWN_DESK
-                else await stores.store_by_code(going.connection, request.outlet)
+                else await stores.store_by_code(taking.connection, request.outlet)
             )
             if store is None:
                 raise NotFound(
@@ -151,53 +159,39 @@ class ForeignDocuments:
                 )
             epoch = self._random_bytes(EPOCH_BYTES)
             first = journal.genesis(code, epoch)
-            desk = await rows.add_desk(going.connection, code, store, epoch, first, going.now_ms)
-        going.desks[code] = desk
+            desk = await rows.add_desk(taking.connection, code, store, epoch, first, taking.now_ms)
+        taking.desks[code] = desk
         return desk
 
-    async def _take(self, going: _Going, read: Read, desk: rows.Desk) -> Taken:
-        connection = going.connection
-        source, submitted = read.request.source, read.request.submitted
-        policy = read.request.policy or await self._policy(connection, source, submitted.kind)
+    async def _take(self, taking: Taking, read: Read, desk: rows.Desk, left: int) -> Taken:
+        submitted = read.request.submitted
+        policy = await self._policy(taking, read.request)
         if policy.duplicate == "off":
             # Nothing but the request's own name, or what it says, tells it from another one.
-            named = read.request.key or submitted.source_id or submitted.number
-            doc_id = self._doc_id(read, desk.store, named)
-            taken, _ = await self._store(going, read, desk, doc_id, None)
+            named_by = read.request.key or submitted.source_id or submitted.number
+            doc_id = self._doc_id(read, desk.store, named_by)
+            taken, _, _ = await self._store(taking, read, desk, doc_id, None, left)
             return taken
         key = key_of(policy, envelope(read.request), read.payload)
-        key_hash = sha256(key.encode())
-        known = await rows.known_key(connection, source, submitted.kind, key_hash)
-        of_key = Known(known.doc_no, known.version, bytes(known.content_hash)) if known is not None else None
-        outcome = decide(policy, of_key, read.content_hash)
+        named = _named(read, key)
+        known = await taking.key(named)
+        here = known.header if known is not None else None
+        outcome = decide(policy, _known(known), read.content_hash)
         if known is not None and outcome in (Outcome.REFUSED, Outcome.SKIPPED, Outcome.UNCHANGED):
+            assert here is not None
             if outcome is not Outcome.UNCHANGED:
-                values = {"repeats": known.repeats + 1, "repeated_ms": going.now_ms}
-                await rows.change_key(connection, known, values)
-            here = orjson.loads(await rows.header_of(connection, known.doc_no))
+                taking.count_repeat(known)
             if outcome is Outcome.REFUSED:
                 raise _duplicate(here, key)
             return Taken(
                 doc_id=here["doc_id"], kind=here["kind"], number=here["number"], outcome=outcome.value
             )
-        version = known.version + 1 if known is not None else 1
+        version = known.values["version"] + 1 if known is not None else 1
         doc_id = self._doc_id(read, key, str(version))
-        replaced = (
-            orjson.loads(await rows.header_of(connection, known.doc_no))["doc_id"]
-            if known is not None
-            else None
-        )
-        taken, doc_no = await self._store(going, read, desk, doc_id, replaced)
-        newest = {
-            "doc_no": doc_no,
-            "version": version,
-            "content_hash": read.content_hash,
-        }
-        if known is not None:
-            await rows.change_key(connection, known, newest)
-        else:
-            named_by = {"source": source, "kind": submitted.kind, "key_hash": key_hash, "key": key}
-            await rows.add_key(connection, {**named_by, **newest})
+        replaced = here["doc_id"] if here is not None else None
+        taken, doc_no, header = await self._store(taking, read, desk, doc_id, replaced, left)
+        newest = {"doc_no": doc_no, "version": version, "content_hash": read.content_hash}
+        taking.set_key(named, key, newest, header)
         return taken
 
     def _doc_id(self, read: Read, *named: str) -> UUID:
@@ -206,16 +200,24 @@ class ForeignDocuments:
             self._centre_id, request.source, request.submitted.kind, *named, read.content_hash.hex()
         )
 
-    async def _policy(self, connection: AsyncConnection, source: str, kind: str) -> Policy:
-        text = await rows.policies(connection, source)
-        return policies_of(text).get(kind, Policy()) if text is not None else Policy()
+    async def _policy(self, taking: Taking, request: Request) -> Policy:
+        if request.policy is not None:
+            return request.policy
+        if request.source not in taking.policies:
+            taking.policies[request.source] = await rows.policies(taking.connection, request.source)
+        text = taking.policies[request.source]
+        return policies_of(text).get(request.submitted.kind, Policy()) if text is not None else Policy()
 
     async def _store(
-        self, going: _Going, read: Read, desk: rows.Desk, doc_id: UUID, replaced: str | None
-    ) -> tuple[Taken, int]:
-        """Seal the document behind the desk's chain and let it be applied; the same one again changes nothing."""
+        self, taking: Taking, read: Read, desk: rows.Desk, doc_id: UUID, replaced: str | None, left: int
+    ) -> tuple[Taken, int, dict[str, Any]]:
+        """Seal the document behind the desk's chain and let it be applied; the same one again changes nothing.
+
+        Returns:
+            what became of it, its number and its header.
+        """
         submitted = read.request.submitted
-        time_ms = from_rfc3339(submitted.time) if submitted.time else going.now_ms
+        time_ms = from_rfc3339(submitted.time) if submitted.time else taking.now_ms
         taken = Taken(
             doc_id=str(doc_id),
             kind=submitted.kind,
@@ -223,9 +225,9 @@ class ForeignDocuments:
             outcome="updated" if replaced else "accepted",
             replaces=replaced,
         )
-        if (here := await rows.at_gate(going.connection, doc_id.bytes)) is not None:
-            return taken.model_copy(update={"outcome": "unchanged"}), here
         header = header_of(read, taken, desk.store, desk.zone, time_ms)
+        if (here := await taking.at_gate(doc_id.bytes)) is not None:
+            return taken.model_copy(update={"outcome": "unchanged"}), here, header
         header_bytes = canonical(header)
         if len(header_bytes) + len(read.payload_bytes) > journal.DOCUMENT_MAX_BYTES:
             raise TooLarge(
@@ -233,19 +235,12 @@ class ForeignDocuments:
                 f"at most {journal.DOCUMENT_MAX_BYTES} can be sealed",
                 hint="attach pictures and the like elsewhere",
             )
-        transaction = self._database.within(going.connection)
-        doc_no = next(await self._numbers.draw(transaction, 1))
+        doc_no = await taking.number(self._numbers, left)
         sealed = journal.seal(desk.head, desk.last + 1, header_bytes, read.payload_bytes)
-        new = journal_rows.NewRows([], [], [], [], [], [], [])
-        new.journal.append((desk.epoch_no, sealed.seq, doc_no, sealed.head))
-        new.bodies.append((doc_no, desk.station_no, going.now_ms, False, sealed.header, sealed.payload))
-        new.gate.append((doc_id.bytes, doc_no, desk.station_no, sealed.payload_hash))
-        new.pending.append((doc_no,))
-        new.epochs.append((sealed.seq, sealed.head, 0, going.now_ms, desk.epoch_no))
-        await journal_rows.store(transaction, new)
         desk.last, desk.head = sealed.seq, sealed.head
-        going.stored.append(Stored(doc_no, desk.station_no, going.now_ms, header, sealed.payload))
-        return taken, doc_no
+        stored = Stored(doc_no, desk.station_no, taking.now_ms, header, sealed.payload)
+        taking.add(desk, stored, sealed.header, sealed.payload_hash, doc_id.bytes)
+        return taken, doc_no, header
 
 
 def _tried(request: Request) -> Read | CounterflowError:
@@ -253,6 +248,17 @@ def _tried(request: Request) -> Read | CounterflowError:
         return read_request(request)
     except CounterflowError as refusal:
         return refusal
+
+
+def _named(read: Read, key: str) -> Named:
+    return read.request.source, read.request.submitted.kind, sha256(key.encode())
+
+
+def _known(key: Key | None) -> Known | None:
+    if key is None:
+        return None
+    values = key.values
+    return Known(values["doc_no"], values["version"], bytes(values["content_hash"]))
 
 
 def _first_answer(known: AnyRow, read: Read) -> Answer:

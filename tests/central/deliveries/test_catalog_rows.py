@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from central.db import stores
+from central.intake.catalog_records import record_of
+from central.intake.submitted import Submitted
 from central.integrations.build import check_names
 from central.integrations.definition import Definition
 from shared.canonical import canonical
+from shared.documents import KINDS
 from shared.errors import BadInput
 from tests.support.centre import count, enrolled
+from tests.support.foreign import add_outlet, request
 from tests.support.master import CUSTOMER, Master, open_master
 from tests.support.sales import header, payload
 from tests.support.scripted_connector import SYSTEMS, ScriptedConnector
@@ -268,3 +274,31 @@ def test_a_mapping_is_checked_against_the_entity(deliver: dict[str, Any], told: 
 def test_what_a_deliver_names_fits_together(deliver: dict[str, Any], told: str):
     with pytest.raises(ValueError, match=told):
         Definition.model_validate({"name": "erp", "connector": "scripted", "deliver": [CUSTOMER | deliver]})
+
+
+rows_seen = st.none() | st.sampled_from([{"code": "C1", "name": name} for name in "AB"])
+
+
+@given(st.lists(rows_seen, max_size=12))
+def test_what_is_said_of_a_row_leads_to_what_it_is(looks: list[dict[str, Any] | None]):
+    """Whatever is seen at each look: the newest word agrees with it, and nothing is said that was said before."""
+    said: list[dict[str, Any]] = []
+    for row in looks:
+        before = said[-1] if said else None
+        record = record_of("customer", "base", "C1", row, before, is_named=False)
+        if record is not None:
+            said.append(record.model_dump())
+            assert before is None or (before["change"] == "deleted") == (record.change == "new")
+        newest = said[-1] if said else None
+        there = newest["row"] if newest and newest["change"] != "deleted" else None
+        assert there == row
+        assert record_of("customer", "base", "C1", row, newest, is_named=False) is None
+
+
+async def test_no_other_door_takes_rows(master: Master):
+    """Neither a posted document nor a till's own door knows these kinds."""
+    await add_outlet(master.centre)
+    posted = request("C1")._replace(submitted=Submitted(kind="customer_record", number="C1", payload={}))
+    with pytest.raises(BadInput, match="is not known here"):
+        await master.centre.foreign.take(posted)
+    assert "customer_record" not in KINDS
