@@ -154,7 +154,7 @@ class Centre:
     def codes_changed(self) -> None:
         """HQ said what a code is, or decided about a party: what waited for it goes on at once."""
         self.applier.applied.set()
-        self.matches.wake.set()
+        self.matches.look_now()
 
     # ---- who calls (central.api.http.Authenticator) ----
 

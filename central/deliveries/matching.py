@@ -1,7 +1,8 @@
 """Look for the codes that deliveries wait for in the systems that lack them: a worker for each system that says how.
 
 Woken when something begins to wait, or HQ has decided; what it finds makes the deliveries ready. One node at a time
-looks in a system; should a second one do too, nothing is made twice (`central/codes/once.py`).
+looks in a system; should a second one do too, nothing is made twice (`central/codes/once.py`). A search that is refused
+or not answered rests by itself: who may not make parties may sell all the same, so no delivery is held up by it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from central.integrations.integration import Integration
 from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
 from shared.backoff import full_jitter
-from shared.clock import Clock, rfc3339
+from shared.clock import Clock
 from shared.errors import BadInput, CounterflowError
 
 LOOK_S = 5.0
@@ -45,7 +46,6 @@ AT_ONCE = 100
 UNCLEAR_S = 3_600.0
 """Between searches for a party that waits for HQ: somebody may have put it in order over there."""
 WHY_MAX = 500
-_PROBLEM = "match: "
 logger = logging.getLogger(__name__)
 
 
@@ -98,6 +98,7 @@ class Matches:
         self._matcher = Matcher(database)
         self._rules: dict[int, tuple[int, Rules]] = {}
         self._failures: dict[int, int] = {}
+        self._rests: dict[int, int] = {}  # the tick until which a system is left alone
         self._wakes: dict[int, asyncio.Event] = {}
         self.wake = wake
         self._found = found
@@ -128,7 +129,8 @@ class Matches:
             wanted = await rows.wanted(connection, one.name, rules.keys(), AT_ONCE) if rules else []
         due = [each for each in wanted if each.next_ms <= now_ms]
         lease = f"match/{one.integration_no}"
-        if not due or one.paused_until_ms > now_ms:
+        rests = self._clock.tick_ms() < self._rests.get(one.integration_no, 0)
+        if not due or rests or one.paused_until_ms > now_ms:
             return False
         try:
             for each in due:
@@ -168,7 +170,7 @@ class Matches:
                 await self._leave_out(one, wanted)
             case Unclear():
                 await self._later(one, wanted, None, answer.why)
-        await self._well(one)
+        self._failures.pop(one.integration_no, None)
         return True
 
     # ---- what came of it ----
@@ -196,20 +198,21 @@ class Matches:
         parked = await self._database.run(work)
         logger.info("party_left_out", extra={"integration": one.name, **_told(wanted), "deliveries": parked})
 
-    async def _later(self, one: Integration, wanted: Wanted, delay_s: float | None, why: str) -> None:
-        """Look again after so many seconds; None: once HQ has decided, or after a long while."""
+    async def _later(self, one: Integration, wanted: Wanted, delay_s: float | None, why: str) -> int:
+        """Look again after so many seconds; None: once HQ has decided, or after a long while. Returns the time."""
 
-        async def work(connection: AsyncConnection) -> None:
+        async def work(connection: AsyncConnection) -> int:
             now_ms = await self._database.now_ms(connection)
             rest_s = UNCLEAR_S if delay_s is None else delay_s
             if delay_s is None and await parties.decision(connection, one.name, wanted.code, lock=True):
                 rest_s = 0.0  # it was decided meanwhile
             next_ms = now_ms + round(rest_s * 1000)
             await rows.put(self._database, connection, one.name, wanted, next_ms, why[:WHY_MAX])
+            return now_ms
 
-        await self._database.run(work)
         if not wanted.tries:
             logger.warning("code_not_matched", extra={"integration": one.name, **_told(wanted), "why": why})
+        return await self._database.run(work)
 
     async def _failed(self, one: Integration, wanted: Wanted, error: Exception, timeout_s: float) -> bool:
         told = str(error) if isinstance(error, CounterflowError) else f"{type(error).__name__}: {error}"
@@ -217,7 +220,7 @@ class Matches:
         if failure is Failure.REJECTED:
             delay_s = full_jitter(wanted.tries + 1, self._rng, plan.RETRY_BASE_S, plan.RETRY_CAP_S)
             await self._later(one, wanted, delay_s, told)
-            await self._well(one)
+            self._failures.pop(one.integration_no, None)
             return True
         if not isinstance(error, CounterflowError | TimeoutError):
             logger.error("match_failed", exc_info=error, extra={"integration": one.name, **_told(wanted)})
@@ -225,24 +228,20 @@ class Matches:
         extra = error.extra if isinstance(error, CounterflowError) else {}
         delay_s = rest_s(failures, extra.get("retry_after_s"), self._rng)
         consequence = plan.after_failure(failure, wanted.tries, delay_s, timeout_s, failures)
-        if isinstance(consequence, plan.Again | plan.Trip):
-            await self._later(one, wanted, consequence.delay_s, told)
-        match consequence:
-            case plan.Pause(pause_s) | plan.Trip(_, pause_s):
-                async with self._database.read() as connection:
-                    until_ms = await self._database.now_ms(connection) + round(pause_s * 1000)
-                problem = f"{_PROBLEM}{told}; next try {rfc3339(until_ms)}"
-                await self._integrations.pause(one, until_ms, problem)
-                if "retry_after_s" in extra:
-                    await self._budgets.rest(budget_of(one), until_ms)
-                return False
-        return True
+        assert not isinstance(consequence, plan.Park)
+        now_ms = await self._later(one, wanted, consequence.delay_s, told)
+        if isinstance(consequence, plan.Again):
+            return True
+        pause_s = consequence.delay_s if isinstance(consequence, plan.Pause) else consequence.pause_s
+        self._rests[one.integration_no] = self._clock.tick_ms() + round(pause_s * 1000)
+        if "retry_after_s" in extra:
+            await self._budgets.rest(budget_of(one), now_ms + round(pause_s * 1000))
+        return False
 
-    async def _well(self, one: Integration) -> None:
-        """A plain answer came."""
-        self._failures.pop(one.integration_no, None)
-        if one.problem is not None and one.problem.startswith(_PROBLEM):
-            await self._integrations.well_again(one)
+    def look_now(self) -> None:
+        """Somebody at HQ did something about it: rests are over."""
+        self._rests.clear()
+        self.wake.set()
 
     # ---- its own pace ----
 

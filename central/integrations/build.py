@@ -119,11 +119,16 @@ def _check_match(kind: type[Connector], definition: Definition, match: Matching)
     makes = [
         one.name
         for one in definition.deliver
-        if one.target == match.target and {"customer_change", "customer_record"} & set(one.document_kinds)
+        if one.codes == match.kind
+        or (
+            match.kind == "party"
+            and one.target == match.target
+            and {"customer_change", "customer_record"} & set(one.document_kinds)
+        )
     ]
-    if match.create and match.kind == "party" and makes:
+    if match.create and makes:
         raise BadInput(
-            f'{where}: deliver "{makes[0]}" makes parties too, so a new one might come twice',
+            f'{where}: deliver "{makes[0]}" brings them there too, so a new one might come twice',
             hint="leave `create` out, or that [[deliver]]",
             code="invalid-fields",
         )

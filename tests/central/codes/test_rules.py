@@ -49,6 +49,10 @@ async def test_a_party_has_one_way_to_come_to_be() -> None:
     written = {"name": "erp", "connector": "directory", "deliver": [CHANGES], "match": [MADE]}
     with pytest.raises(BadInput, match="might come twice"):
         check_names(DirectoryConnector, read_definition(written))
+    forms = {"kind": "legal_form", "target": "forms", "field": "name", "create": True}
+    rows = {"name": "rows", "entity": "dictionary", "target": "forms", "codes": "legal_form", "fields": {}}
+    with pytest.raises(BadInput, match="might come twice"):
+        check_names(DirectoryConnector, read_definition(written | {"deliver": [rows], "match": [forms]}))
     check_names(DirectoryConnector, read_definition(written | {"match": [MATCH]}))
     with pytest.raises(BadInput, match="two"):
         read_definition(written | {"match": [MATCH, MATCH]})

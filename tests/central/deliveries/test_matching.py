@@ -15,7 +15,7 @@ from central.codes import look_up
 from central.codes.acts import CodeActs
 from central.codes.cross_reference import Match
 from central.codes.desk import PartyDesk
-from central.db import code_tables, pulls
+from central.db import code_tables, leases, pulls
 from central.db import parties as party_rows
 from central.db.database import Database
 from central.db.delivery_desk import parked_groups
@@ -57,6 +57,10 @@ FORM: dict[str, Any] = {
     "create": True,
     "fields": {"name": "{{name}}"},
 }
+
+
+async def _granted(*_: Any) -> bool:
+    return True
 
 
 class Shop:
@@ -187,8 +191,11 @@ async def test_a_record_is_made_of_all_that_the_catalog_knows(shop: Shop):
     assert (made["city"], made["form"]) == ("Kazan", "shop")
 
 
-async def test_two_nodes_at_once_make_one(shop: Shop):
-    """Both see the same wait; whoever is second finds it known, or is told to come again."""
+@pytest.mark.parametrize("alone", [True, False])
+async def test_nodes_at_once_make_one(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, alone: bool):
+    """All see the same wait. One looks, and where leases ran out and all do, the others are told to come again."""
+    if not alone:
+        monkeypatch.setattr(leases, "take", _granted)
     await shop.connect(PARTY, FORM)
     for code in ("C1", "C2", "C3"):
         await shop.customer(
@@ -401,38 +408,42 @@ async def test_a_reference_value_is_used_or_told_not_made_unasked(shop: Shop):
 
 
 async def test_a_system_that_is_away_is_left_alone(shop: Shop):
-    """The integration rests and says why; no try is used, and afterwards all goes on."""
+    """It is told why; sales that need no search go on meanwhile, and afterwards all do."""
     await shop.connect(PARTY)
     await shop.customer("C1")
     shop.system.is_deaf = True
     await shop.sell("C1")
     await shop.look()
-    (one,) = await shop.integrations.list()
-    assert one.problem is not None
-    assert one.problem.startswith("match: the directory does not answer")
+    assert (await shop.why())["C1"] == "the directory does not answer"
+    await CodeActs(shop.database).set("erp", Match("party", "C2", "X2"), who="boss")
+    await shop.sell("C2")
+    assert shop.sent() == [("T-1-2", "X2")]
     searches = shop.system.searches
     await shop.look()
     assert shop.system.searches == searches
     shop.system.is_deaf = False
     shop.clock.move(60)
     await shop.look()
-    assert shop.sent() == [("T-1-1", "1")]
-    (one,) = await shop.integrations.list()
-    assert one.problem is None
+    assert shop.sent() == [("T-1-2", "X2"), ("T-1-1", "1")]
+    assert await shop.why() == {}
 
 
 @pytest.mark.parametrize(("step", "rest_s"), [("away", 20), ("denied", 300), ("refused", 0)])
 async def test_a_refused_making_leaves_nothing_behind(shop: Shop, step: str, rest_s: int):
-    """Nothing was made, so somebody else may try at once; the rest is as long as the failure says."""
+    """Nothing was made, so somebody else may try at once; the rest is as long as the failure says, or HQ ends it."""
     await shop.connect(PARTY)
     await shop.customer("C1")
     shop.system.directory.append(step)
     await shop.sell("C1")
     await shop.look()
-    (one,) = await shop.integrations.list()
-    assert one.paused_until_ms >= (shop.clock.now_ms() + rest_s * 1000 if rest_s else 0)
-    assert ("the city is missing" in (await shop.why()).get("C1", "")) == (step == "refused")
-    shop.clock.move(rest_s + 10)
+    told = {"away": "busy", "denied": "no rights", "refused": "the city is missing"}[step]
+    assert told in (await shop.why())["C1"]
+    searches = shop.system.searches
+    shop.clock.move(max(0, rest_s - 1))
+    await shop.look()
+    assert shop.system.searches == searches
+    await CodeActs(shop.database).search_now("erp", who="boss")
+    shop.matches.look_now()
     await shop.look()
     assert shop.sent() == [("T-1-1", "1")]
 
