@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from central.integrations import toml
 from central.integrations.build import check_names
 from central.integrations.definition import read_definition
+from central.integrations.difference import differences, same
 from shared.errors import BadInput
 from tests.support.directory_connector import DirectoryConnector
 
@@ -56,3 +58,14 @@ async def test_a_party_has_one_way_to_come_to_be() -> None:
     check_names(DirectoryConnector, read_definition(written | {"match": [MATCH]}))
     with pytest.raises(BadInput, match="two"):
         read_definition(written | {"match": [MATCH, MATCH]})
+
+
+def test_a_match_is_written_as_a_file_and_compared_by_its_kind() -> None:
+    """What is exported is read again as it was; what differs is named by the kind it stands under."""
+    written = {"name": "erp", "connector": "directory", "match": [MADE, CURRENCY]}
+    definition = read_definition(written)
+    assert same(toml.read(toml.write(definition), "erp.toml"), definition)
+    other = read_definition(written | {"match": [CURRENCY, MADE | {"branch": "kpp"}]})
+    assert [(one.path, one.after) for one in differences(definition, other)] == [
+        ("match[party].branch", "kpp")
+    ]
