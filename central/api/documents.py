@@ -22,7 +22,11 @@ REPEATED_HEADER = "Idempotency-Replayed"
 
 
 class DeliveryState(pydantic.BaseModel):
-    """How far it is on its way to one system. `state`: ready, sent, unknown, parked or done."""
+    """How far it is on its way to one system.
+
+    `state`: gathering (for its group or its time), grouped (its group carries it), ready, waiting (for a code), leased,
+    parked, skipped (it has no such effect) or done.
+    """
 
     integration: str
     effect: str
