@@ -38,9 +38,9 @@ def connectors(context: typer.Context, as_json: Json = False) -> None:
             [
                 one["name"],
                 one["title"],
-                ", ".join(one["entities"]),
+                ", ".join(one["entities"]) or ("" if one["writes"] else "as its settings say"),
                 ", ".join(one["targets"]) or ", ".join(one["kinds"]),
-                one["idempotency"],
+                one["idempotency"] if one["writes"] else "",
                 one["tested"],
             ]
             for one in known
@@ -54,6 +54,7 @@ def _described(name: str, kind: type[Connector]) -> dict[str, Any]:
         "title": kind.title,
         "entities": {source: about.entity for source, about in kind.sources.items()},
         "targets": {target: list(about.kinds) for target, about in kind.targets.items()},
+        "writes": kind.writes,
         "kinds": sorted({one for about in kind.targets.values() for one in about.kinds})
         or (["all"] if kind.targets else []),
         "idempotency": str(kind.idempotency),

@@ -87,7 +87,7 @@ stations = Table(
 SOURCE = "source"
 """State of a row that is no station but an outlet of a foreign system: it owns documents, and nobody signs in as it."""
 OWN_STORE = "@"
-"""Code of the row that stands in for a store where the centre's own desk needs one; nobody sees it as a store."""
+"""Code of the row that stands in for a store where the centre's own desk needs one; no list of stores shows it."""
 
 # Read by every node twice a second; the rows themselves are wide with reports.
 Index("stations_poke", stations.c.station_no, stations.c.poke)

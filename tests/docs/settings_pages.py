@@ -69,7 +69,9 @@ def connector_settings() -> str:
         lines += [
             f"## {name}",
             "",
-            f"{connector.title}. How a repeated send is kept from doubling: `{connector.idempotency.value}`.",
+            f"{connector.title}. How a repeated send is kept from doubling: `{connector.idempotency.value}`."
+            if connector.writes
+            else f"{connector.title}. It only reads.",
             "",
         ]
         hints = typing.get_type_hints(connector.Settings, include_extras=True)

@@ -104,7 +104,7 @@ class FilesConnector(Connector):
             await self._blocking(records.close)
         if page.unreadable:
             raise BadInput(page.unreadable[0], hint="compare key and dialect with the file")
-        return f"{len(files)} files, the newest is {files[-1].name}"
+        return f"{files[-1].name} is the newest of {len(files)}"
 
     # ---- in ----
 
