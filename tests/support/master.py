@@ -22,6 +22,7 @@ from shared.catalog.changes import Change
 from shared.clock import SystemClock
 from tests.support.centre import open_centre
 from tests.support.clock import ManualClock
+from tests.support.power import PoweredDatabase
 from tests.support.scripted_connector import SCRIPTED, SYSTEMS, System
 
 CUSTOMER: dict[str, Any] = {
@@ -117,10 +118,7 @@ async def open_master(
 ) -> AsyncIterator[Master]:
     SYSTEMS.clear()
     clock = ManualClock(SystemClock().now_ms())  # stations' sessions end by the database's clock
-
-    async def now_ms(_connection: object) -> int:
-        return clock.now_ms()
-
     async with open_centre(database_url, tmp_path, clock) as centre:
-        centre.database.now_ms = now_ms  # type: ignore[method-assign]
+        centre.database.__class__ = PoweredDatabase  # its time is the test's, and its commits may need power
+        centre.database._clock = clock  # type: ignore[attr-defined]
         yield Master(centre, clock, connectors=connectors)

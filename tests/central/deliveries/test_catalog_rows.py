@@ -21,6 +21,7 @@ from shared.errors import BadInput
 from tests.support.centre import count, enrolled
 from tests.support.foreign import add_outlet, request
 from tests.support.master import CUSTOMER, Master, open_master
+from tests.support.power import Power, PowerCut, PoweredDatabase
 from tests.support.sales import header, payload
 from tests.support.scripted_connector import SYSTEMS, ScriptedConnector
 
@@ -202,6 +203,37 @@ async def test_a_row_that_has_arrived_wakes_what_waited_for_its_code(master: Mas
     assert await master.states() == {"waiting": 1}
     await master.publish("customer", ANNA)
     assert (await master.through())[1:] == [{"party": "ERP-1"}]
+    await master.sound()
+
+
+async def test_a_power_cut_between_any_two_commits_neither_loses_nor_doubles(master: Master):
+    """Cut after the n-th commit, for every n; another process goes on: each change is said once and arrives once."""
+    await master.connect(CUSTOMER)
+    database, centre = master.centre.database, master.centre
+    assert isinstance(database, PoweredDatabase)
+    cuts, is_out = 0, True
+    while is_out:
+        await master.publish("customer", ANNA | {"name": f"Anna {cuts}"}, {"code": f"D{cuts}", "name": "D"})
+        database.power = Power(cuts)
+        life = Master(centre, master.clock)
+        await life.integrations.load()
+        try:
+            await life.through()
+            is_out = False
+        except PowerCut:
+            cuts += 1
+        finally:
+            database.power = None
+        master.clock.move(120)
+        next_life = Master(centre, master.clock)
+        await next_life.integrations.load()
+        records = await next_life.through()
+        assert [one["name"] for one in records if one["code"] == "C1"][-1] == f"Anna {cuts - is_out}"
+        assert (
+            len(records) == len({(one["code"], one["name"]) for one in records}) == 2 * (cuts + (not is_out))
+        )
+        assert await count(centre, "documents") == len(records)
+    assert cuts > 10
     await master.sound()
 
 
