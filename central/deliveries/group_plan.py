@@ -135,7 +135,8 @@ def named(shifts: Iterable[Shift]) -> set[tuple[str, str]]:
 def shift_of(group_key: str) -> Shift:
     """Of a group that closes with its shift."""
     parts = orjson.loads(group_key)
-    return Shift(parts["station"], parts["shift"], parts.get("business_date"))
+    shift = parts["shift"]
+    return Shift(parts["station"], shift if isinstance(shift, str) else None, parts.get("business_date"))
 
 
 def identity(group_key: str, correction: int) -> str:

@@ -30,7 +30,6 @@ from central.integrations.mapping.grouping import group_key
 from central.integrations.registry import Integrations
 from central.integrations.schedule import last_tick_ms
 from shared.clock import Clock
-from shared.errors import BadInput
 
 EVERY_S = 5.0
 """Between looks when nothing wakes this: closes are told by the clock."""
@@ -76,15 +75,26 @@ class Groups:
         async with self._database.read() as connection:
             now_ms = await self._database.now_ms(connection)
         ready = 0
+        looked_at = set()
         for one in self._integrations.enabled():
-            # Those that are off too: what they began is still brought to its end.
-            for deliver in one.definition.deliver:
-                if deliver.group is not None:
-                    await self._gather(one, self._records.ways(one)[deliver.name], deliver.group)
-                else:
-                    ready += await self._let_go(one, deliver, now_ms)
+            try:
+                ready += await self._look_at(one, now_ms)
+                looked_at.add(one.integration_no)
+            except Exception:
+                # Each step is one transaction: the next look goes on from there. Others are not held up.
+                logger.exception("groups_failed", extra={"integration": one.name})
         # After all that is there has found its group: nothing is late that was only not looked at yet.
-        return ready + await self._close_due()
+        return ready + await self._close_due(looked_at)
+
+    async def _look_at(self, one: Integration, now_ms: int) -> int:
+        ready = 0
+        # Those that are off too: what they began is still brought to its end.
+        for deliver in one.definition.deliver:
+            if deliver.group is not None:
+                await self._gather(one, self._records.ways(one)[deliver.name], deliver.group)
+            else:
+                ready += await self._let_go(one, deliver, now_ms)
+        return ready
 
     # ---- schedules ----
 
@@ -169,16 +179,17 @@ class Groups:
             await table.leave_gathering(self._database, connection, number, effect, skipped, "skipped")
             for reason, doc_nos in judged.refused.items():
                 which = [(doc_no, effect) for doc_no in doc_nos if doc_no in left]
+                if not which:
+                    continue
                 batch_id = new_batch_id(one.name, now_ms)
                 await rows.park(self._database, connection, number, None, batch_id, which, reason, now_ms)
 
         await self._database.run(work)
 
-    async def _close_due(self) -> int:
-        enabled = {one.integration_no for one in self._integrations.enabled()}
+    async def _close_due(self, looked_at: set[int]) -> int:
         async with self._database.read() as connection:
             now_ms = await self._database.now_ms(connection)
-            found = [each for each in await table.open_groups(connection) if each.integration_no in enabled]
+            found = [each for each in await table.open_groups(connection) if each.integration_no in looked_at]
             waiting = {
                 each.group_no: group_plan.shift_of(each.group_key)
                 for each in found
@@ -216,20 +227,20 @@ def judge(found: Sequence[AnyRow], way: Way, group: Group, now_ms: int) -> Judge
             document = document_of_row(row)
             if not way.has_effect(document):
                 judged.skipped.append(row.doc_no)
-                continue
+            elif document.get("replaces"):
+                judged.refused.setdefault(REPLACES, []).append(row.doc_no)
+            else:
+                close_ms = None
+                if group.close == "day_end":
+                    close_ms = group_plan.day_end_ms(document) or now_ms
+                judged.arrivals.append(Arrival(row.doc_no, group_key(document, group.by), close_ms))
         except MappingErrors as error:
             judged.refused.setdefault(reason_of(error.errors), []).append(row.doc_no)
-            continue
-        except BadInput as error:
-            judged.refused.setdefault(error.what[:200], []).append(row.doc_no)
-            continue
-        if document.get("replaces"):
-            judged.refused.setdefault(REPLACES, []).append(row.doc_no)
-            continue
-        close_ms = None
-        if group.close == "day_end":
-            close_ms = group_plan.day_end_ms(document) or now_ms
-        judged.arrivals.append(Arrival(row.doc_no, group_key(document, group.by), close_ms))
+        except Exception as error:
+            # Whatever a document holds, it must not keep its neighbours from their group (I10).
+            logger.exception("document_not_grouped", extra={"doc_no": row.doc_no})
+            reason = f"it cannot be put into a group: {type(error).__name__}: {error}"
+            judged.refused.setdefault(reason[:200], []).append(row.doc_no)
     return judged
 
 

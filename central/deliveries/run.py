@@ -186,8 +186,7 @@ class DeliveryRunner:
                 if await self.groups.step():
                     self.wake.set()
             except Exception:
-                # Each step is one transaction: the next look goes on from there.
-                logger.exception("groups_failed")
+                logger.exception("groups_not_looked_at")
             await self._woken(self._group_now, GROUPS_EVERY_S)
             await self._clock.sleep(GATHER_S)
 

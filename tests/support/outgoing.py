@@ -68,7 +68,7 @@ class Document:
     number: int
     refs: Sequence[int] = ()
     kind: str = "sale"
-    payload: dict[str, Any] = field(default_factory=lambda: {"total_minor": 1_250})
+    payload: Any = field(default_factory=lambda: {"total_minor": 1_250})
     business_date: str = "2026-11-21"
     zone: str = "UTC"
     replaces: int | None = None
@@ -90,6 +90,10 @@ class Document:
                 **({"replaces": doc_id_of(self.replaces)} if self.replaces else {}),
             }
         )
+
+
+def _of(document: Document, name: str, default: Any = None) -> Any:
+    return document.payload.get(name, default) if isinstance(document.payload, dict) else default
 
 
 async def add_documents(
@@ -116,11 +120,11 @@ async def add_documents(
             f"T-1-{one.number}",
             0,
             0,
-            one.payload.get("shift"),
+            _of(one, "shift"),
             None,
             None,
             "EUR",
-            one.payload.get("total_minor", 1_250),
+            _of(one, "total_minor", 1_250),
             0,
             0,
         )

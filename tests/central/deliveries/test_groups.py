@@ -364,6 +364,13 @@ async def test_a_newer_version_of_a_document_is_not_added_to_the_older_one(group
     assert "newer version" in group.reason
 
 
+async def test_a_document_that_cannot_be_read_keeps_nobody_from_the_group(grouped: Grouped):
+    """Whatever it holds: it is parked with its reason, its neighbours find their group."""
+    await grouped.connect(DAY)
+    await grouped.take(sale(1), Document(2, payload=["no object"]), sale(3))
+    assert await delivery_states(grouped.database) == {"grouped": 2, "parked": 1}
+
+
 async def test_large_groups_make_small_batches(grouped: Grouped, monkeypatch: pytest.MonkeyPatch):
     """A group is as large as its documents together, whatever the size of the one that carries it."""
     monkeypatch.setattr(ScriptedConnector, "batch_bytes", 2_000)
