@@ -1,4 +1,4 @@
-"""Groups that are closed: carried by their leader, settled with it, and seen by people.
+"""Groups that are closed: carried by their leader, and settled with it.
 
 Every function works inside the caller's transaction.
 """
@@ -8,33 +8,29 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, case, func, literal_column, select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database, chunks
 from central.db.delivery_tables import delivery_group_members as members
 from central.db.delivery_tables import delivery_groups as groups
 from central.db.delivery_tables import written
-from central.db.groups import DOCUMENT, GATHERING, OPEN
+from central.db.groups import DOCUMENT
 from central.db.tables import (
-    batches,
     bodies,
     deliveries,
     documents,
-    integrations,
     repairs,
     stations,
     stores,
 )
 
 _IN_MAX = 1_000
-_LEADS = and_(
+LEADS = and_(
     deliveries.c.integration_no == groups.c.integration_no,
     deliveries.c.effect == groups.c.effect,
     deliveries.c.doc_no == groups.c.leader,
 )
-
-# ---- carrying ----
 
 
 async def member_documents(
@@ -99,7 +95,7 @@ async def first_leader(connection: AsyncConnection, group: AnyRow) -> int:
 
 async def led_by(connection: AsyncConnection, batch_no: int) -> Sequence[AnyRow]:
     """The groups whose leaders are under way in a batch."""
-    statement = select(groups).join(deliveries, _LEADS)
+    statement = select(groups).join(deliveries, LEADS)
     return (
         await connection.execute(
             statement.where(deliveries.c.batch_no == batch_no, deliveries.c.state == "leased")
@@ -160,144 +156,6 @@ async def link_back(database: Database, connection: AsyncConnection, group_no: i
             set_={name: statement.excluded[name] for name in ("id", "number", "at_ms")},
         )
     )
-
-
-# ---- what people see ----
-
-
-async def listed(
-    connection: AsyncConnection, integration_no: int | None, *, open_only: bool, after: int, limit: int
-) -> Sequence[AnyRow]:
-    """Groups that are not done (all of them unless *open_only*), oldest first, with `told`, `error`, `documents`.
-
-    `told` is the state of the leader's delivery where there is one that is under way.
-    """
-    statement = (
-        select(
-            groups,
-            groups.c.size.label("documents"),
-            case((groups.c.state == "closed", deliveries.c.state), else_=groups.c.state).label("told"),
-            batches.c.error,
-        )
-        .outerjoin(deliveries, _LEADS)
-        .outerjoin(batches, batches.c.batch_no == deliveries.c.batch_no)
-        .where(groups.c.group_no > after)
-    )
-    if integration_no is not None:
-        statement = statement.where(groups.c.integration_no == integration_no)
-    if open_only:
-        statement = statement.where(literal_column("delivery_groups.state") != literal_column("'done'"))
-    return (await connection.execute(statement.order_by(groups.c.group_no).limit(limit))).all()
-
-
-async def member_rows(connection: AsyncConnection, group_no: int, after: int, limit: int) -> Sequence[AnyRow]:
-    """`doc_no, header, station, kind, number, currency, total_minor` of a group's documents, in order."""
-    applied = and_(documents.c.station_no == bodies.c.station_no, documents.c.doc_no == bodies.c.doc_no)
-    statement = (
-        select(
-            bodies.c.doc_no,
-            bodies.c.header,
-            stations.c.code.label("station"),
-            documents.c.kind,
-            documents.c.number,
-            documents.c.currency,
-            documents.c.total_minor,
-        )
-        .join(members, members.c.doc_no == bodies.c.doc_no)
-        .join(stations, stations.c.station_no == bodies.c.station_no)
-        .join(documents, applied)
-        .where(members.c.group_no == group_no, members.c.doc_no > after)
-    )
-    return (await connection.execute(statement.order_by(members.c.doc_no).limit(limit))).all()
-
-
-async def of_documents(connection: AsyncConnection, doc_nos: Collection[int]) -> Sequence[AnyRow]:
-    """The groups that deliveries of these documents are in."""
-    # By the key's first column too: documents of all integrations lie in one table.
-    own = select(members.c.group_no).where(
-        members.c.integration_no.in_(select(integrations.c.integration_no)), members.c.doc_no.in_(doc_nos)
-    )
-    statement = select(groups).where(groups.c.group_no.in_(own))
-    return (await connection.execute(statement.order_by(groups.c.group_no))).all()
-
-
-async def waiting_counts(connection: AsyncConnection) -> dict[int, int]:
-    """integration_no -> deliveries that wait for their group, for its close, or for their schedule's time."""
-    alone = (
-        select(deliveries.c.integration_no, func.count().label("number"))
-        .where(GATHERING)
-        .group_by(deliveries.c.integration_no)
-    )
-    together = (
-        select(groups.c.integration_no, func.sum(groups.c.size).label("number"))
-        .where(OPEN)
-        .group_by(groups.c.integration_no)
-    )
-    found: dict[int, int] = {}
-    for statement in (alone, together):
-        for integration_no, number in await connection.execute(statement):
-            found[integration_no] = found.get(integration_no, 0) + int(number)
-    return found
-
-
-# ---- proof ----
-
-FOUND_MAX = 100
-
-
-async def unsound(connection: AsyncConnection) -> Sequence[AnyRow]:
-    """Groups that lack a document, or of which a document's delivery is not where its group is.
-
-    While a group is not done all its documents are `grouped`, but for the one that carries it; then none is.
-    """
-    column = deliveries.c
-    of_member = and_(
-        column.integration_no == members.c.integration_no,
-        column.doc_no == members.c.doc_no,
-        column.effect == members.c.effect,
-    )
-    is_leader = members.c.doc_no == groups.c.leader
-    fits = case(
-        (groups.c.state == "done", column.state.in_(("done", "skipped"))),
-        (is_leader, column.state.not_in(("grouped", "gathering", "done", "skipped"))),
-        else_=column.state == "grouped",
-    )
-    count = func.count(members.c.doc_no)
-    unsettled = func.sum(case((and_(column.doc_no.is_not(None), fits), 0), else_=1))
-    statement = (
-        select(
-            groups.c.group_no,
-            groups.c.group_key,
-            groups.c.state,
-            groups.c.size,
-            count.label("members"),
-            unsettled.label("unsettled"),
-        )
-        .outerjoin(members, members.c.group_no == groups.c.group_no)
-        .outerjoin(deliveries, of_member)
-        .group_by(groups.c.group_no, groups.c.group_key, groups.c.state, groups.c.size)
-        .having((count != groups.c.size) | (unsettled > 0))
-    )
-    return (await connection.execute(statement.limit(FOUND_MAX))).all()
-
-
-async def without_group(connection: AsyncConnection) -> Sequence[int]:
-    """Documents whose delivery follows a group that is not there."""
-    column = deliveries.c
-    of_delivery = and_(
-        members.c.integration_no == column.integration_no,
-        members.c.doc_no == column.doc_no,
-        members.c.effect == column.effect,
-    )
-    statement = (
-        select(column.doc_no)
-        .outerjoin(members, of_delivery)
-        .where(column.state == "grouped", members.c.group_no.is_(None))
-    )
-    return (await connection.execute(statement.limit(FOUND_MAX))).scalars().all()
-
-
-# ---- what people decide ----
 
 
 async def leaders_of(connection: AsyncConnection, integration_no: int, doc_nos: Collection[int]) -> list[int]:

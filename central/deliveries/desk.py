@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.audit import Note, unnoted
-from central.db import attempts, closed_groups, delivery_desk
+from central.db import attempts, closed_groups, delivery_desk, group_desk
 from central.db import delivery_records as kept
 from central.db.database import AnyRow, Database
 from central.db.delivery_desk import Chosen
@@ -188,7 +188,7 @@ class Desk:
             now_ms = await self._database.now_ms(connection)
             counts = (await delivery_desk.status(connection)).get(one.integration_no, {})
             done, first_ms = await attempts.rate(connection, one.integration_no, now_ms - WINDOW_MS)
-            gathering = (await closed_groups.waiting_counts(connection)).get(one.integration_no, 0)
+            gathering = (await group_desk.waiting_counts(connection)).get(one.integration_no, 0)
         left = counts.get("ready", 0) + counts.get("leased", 0)
         return outlook(now_ms, left, done, first_ms, one.paused_until_ms, gathering)
 
@@ -197,7 +197,7 @@ class Desk:
         if not doc_nos:
             raise NotFound("there is no such document")
         async with self._database.read() as connection:
-            groups = await closed_groups.of_documents(connection, doc_nos)
+            groups = await group_desk.of_documents(connection, doc_nos)
             tried = list(await attempts.of_document(connection, doc_nos))
             for group in groups:
                 if group.leader is not None and group.leader not in doc_nos:

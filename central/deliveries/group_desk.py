@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.audit import Note, unnoted
-from central.db import closed_groups, delivery_desk
+from central.db import closed_groups, delivery_desk, group_desk
 from central.db import groups as table
 from central.db.database import AnyRow, Database
 from central.db.delivery_desk import Chosen
@@ -57,15 +57,13 @@ class GroupDesk:
         number = (await self._integrations.get(name)).integration_no if name is not None else None
         names = {one.integration_no: one.name for one in await self._integrations.list()}
         async with self._database.read() as connection:
-            found = await closed_groups.listed(
-                connection, number, open_only=open_only, after=after, limit=limit
-            )
+            found = await group_desk.listed(connection, number, open_only=open_only, after=after, limit=limit)
         return [_state(row, names) for row in found]
 
     async def documents(self, group_no: int, after: int, limit: int) -> Sequence[AnyRow]:
         """The documents of a group."""
         async with self._database.read() as connection:
-            return await closed_groups.member_rows(connection, group_no, after, limit)
+            return await group_desk.member_rows(connection, group_no, after, limit)
 
     async def close(self, group_no: int, *, who: str, audited: Note = unnoted) -> None:
         """Close an open group now.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from central.db import overview as rows
-from central.db.closed_groups import waiting_counts
 from central.db.database import AnyRow, Database
+from central.db.group_desk import waiting_counts
 from shared.canonical import parse_object
 from shared.errors import BadInput
 from shared.versions import is_older

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db import closed_groups, deliveries
+from central.db import deliveries, group_desk
 from central.db import verify as rows
 from central.db.database import AnyRow
 from central.integrations.integration import from_row
@@ -22,7 +22,7 @@ async def check_deliveries(connection: AsyncConnection, report: Report) -> None:
             else f"batch {row.batch_no}, which is not there"
         )
         report.add(Finding("deliveries", f"document {row.doc_no} is {row.state} in {batch}"))
-    for row in await closed_groups.unsound(connection):
+    for row in await group_desk.unsound(connection):
         report.add(
             Finding(
                 "deliveries",
@@ -30,7 +30,7 @@ async def check_deliveries(connection: AsyncConnection, report: Report) -> None:
                 f"{row.members} are in it, {row.unsettled} of their deliveries are in a state that does not fit",
             )
         )
-    for doc_no in await closed_groups.without_group(connection):
+    for doc_no in await group_desk.without_group(connection):
         report.add(Finding("deliveries", f"document {doc_no} is delivered with a group, but is in none"))
     for integration in await rows.active_integrations(connection):
         for doc_no in await _missing(connection, integration):
