@@ -70,7 +70,8 @@ class Source:
 class Target:
     """Something that can be written. `undo`: what was created can be taken back.
 
-    `find` names the fields that `Connector.find` searches by, `create` says that `Connector.create` makes one.
+    `find` names the fields that `Connector.find` searches by, `create` says that `Connector.create` makes one; without
+    `deliver` there is no other way to make one.
     """
 
     title: str
@@ -79,6 +80,7 @@ class Target:
     undo: bool = False
     find: tuple[str, ...] = ()
     create: bool = False
+    deliver: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,12 @@ def check_names(kind: type[Connector], definition: Definition) -> None:
     for deliver in definition.deliver:
         if deliver.target is not None and deliver.target not in kind.targets:
             raise _unknown(f'deliver "{deliver.name}"', "target", deliver.target, kind.targets, kind.title)
+        if deliver.target is not None and not kind.targets[deliver.target].deliver:
+            raise BadInput(
+                f'deliver "{deliver.name}": {kind.title} takes a "{deliver.target}" only where a [[match]] lacks one',
+                hint="state a [[match]] with create = true instead",
+                code="invalid-fields",
+            )
         names = [one.name for one in definition.deliver]
         for needed in deliver.needs:
             if needed not in names or needed == deliver.name:

@@ -85,13 +85,18 @@ class TrytonConnector(Connector):
                 "phone": Trait("text"),
                 "email": Trait("text"),
             },
-            ("customer_change",),
             undo=True,
             find=("tax_id", "code", "name"),
             create=True,
+            deliver=False,
         ),
         CATEGORY: Target(
-            "Product category", {"name": Trait("text", required=True)}, undo=True, find=("name",), create=True
+            "Product category",
+            {"name": Trait("text", required=True)},
+            undo=True,
+            find=("name",),
+            create=True,
+            deliver=False,
         ),
     }
 

@@ -12,6 +12,7 @@ from central.connectors import CONNECTORS
 from central.connectors.tryton.sales import Known, Method, Point, values
 from central.deliveries.ways import compile_ways
 from central.integrations.build import check_names
+from central.integrations.definition import Definition
 from central.integrations.mapping.documents import document_of
 from central.integrations.solutions import all_solutions, copy
 from shared.errors import BadInput, Conflict
@@ -70,3 +71,13 @@ def test_a_copy_overwrites_nothing(tmp_path: Path):
         copy("files", target)
     with pytest.raises(BadInput, match="known are"):
         copy("sap", tmp_path / "x.toml")
+
+
+def test_what_tryton_takes_one_by_one_only_is_not_delivered_to():
+    """A customer that is delivered would be taken for a sale; it is made where a sale lacks it."""
+    written = SOLUTIONS["tryton-shops"].definition.model_dump(exclude_unset=True)
+    written["deliver"] = [
+        {"name": "c", "entity": "customer", "target": "party", "fields": {"name": "{{payload.row.name}}"}}
+    ]
+    with pytest.raises(BadInput, match=r"only where a \[\[match\]\] lacks one"):
+        check_names(CONNECTORS["tryton"], Definition.model_validate(written))
