@@ -151,7 +151,7 @@ class Desk:
                 raise BadInput(
                     f"{', '.join(correction.values or ['the record'])}: nothing there would be another, in none of "
                     f"{count} records",
-                    hint="below [*] only what is missing or of another type is replaced; else name a row: lines[0].tax",
+                    hint="`deliveries list NAME --json` shows the records and how their fields are called",
                 )
             await audited(connection, deliveries=count)
             return count

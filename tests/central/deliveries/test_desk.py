@@ -81,9 +81,9 @@ async def test_a_correction_that_changes_nothing_is_refused(mapped: Mapped):
         mapped.clock.move(700)
         await mapped.until_idle()
     desk = Desk(mapped.database, mapped.integrations)
-    for path in ("lines[*].product", "lines[7].product"):
+    for path, value in (("lines[7].product", "A2"), ("lines[0].product", "ZZZ")):
         with pytest.raises(BadInput, match="nothing there would be another"):
-            await desk.send_again("erp", correction=Correction({path: "A2"}), who="hq")
+            await desk.send_again("erp", correction=Correction({path: value}), who="hq")
     assert await delivery_states(mapped.database) == {"parked": 1}
     await desk.send_again("erp", correction=Correction({"lines[0].product": "A2"}), who="hq")
     await mapped.until_idle()
