@@ -5,7 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from central.api.admin.part import PAGING, Part, after_number, choice, next_of, page_of, time_or_none, who
-from central.api.admin.shapes.groups import GroupDocument, GroupDocuments, GroupDone, GroupRow, GroupRows
+from central.api.admin.shapes.groups import (
+    DeliveryGroupRow,
+    GroupDocument,
+    GroupDocuments,
+    GroupDone,
+    GroupRows,
+)
 from central.api.admin.stored import as_object, as_text
 from central.api.http import Auth, endpoint, reply
 from shared.clock import rfc3339
@@ -32,7 +38,7 @@ class DocumentGroupsApi(Part):
             limit=limit,
         )
         items = [
-            GroupRow(
+            DeliveryGroupRow(
                 group_no=one.group_no,
                 integration=one.integration,
                 effect=one.effect,

@@ -7,7 +7,7 @@ from pydantic import Field
 from central.api.admin.shapes.shape import Shape
 
 
-class GroupRow(Shape):
+class DeliveryGroupRow(Shape):
     group_no: int
     integration: str
     effect: str
@@ -24,7 +24,7 @@ class GroupRow(Shape):
 
 
 class GroupRows(Shape):
-    items: list[GroupRow]
+    items: list[DeliveryGroupRow]
     next: str | None
 
 
