@@ -154,7 +154,7 @@ class Integrations:
         file_sha256: bytes | None = None,
         audited: Note = unnoted,
     ) -> Integration:
-        """Connect a system as its definition says, at version 1.
+        """Connect a system as its definition says, at version 1; it is not looked for before it is enabled.
 
         Raises:
             BadInput: the connector cannot work with what the definition says.
@@ -163,7 +163,8 @@ class Integrations:
         check_code(definition.name, "integration")
         with _at_the_door(definition.name):
             await self.examine(definition)
-        await self.prepare(definition)
+        if enabled:
+            await self.prepare(definition)
 
         async def work(connection: AsyncConnection) -> None:
             now_ms = await self._database.now_ms(connection)
@@ -190,22 +191,17 @@ class Integrations:
                 raise Conflict(f'{resource} is used by the integration "{one.name}" already')
 
     async def prepare(self, definition: Definition) -> None:
-        """Make over there what the settings need, and look whether they work."""
+        """Make over there what the settings need, and refuse those with which it cannot be used now."""
         with _at_the_door(definition.name):
             await build(self._kinds, definition, self._clock).prepare()
-            await self.require_well(definition)
-
-    async def require_well(self, definition: Definition) -> None:
-        """Refuse settings with which the other system cannot be used now."""
-        findings = await findings_of(build(self._kinds, definition, self._clock))
+            findings = await findings_of(build(self._kinds, definition, self._clock))
         if refusal := refused(definition.name, findings):
             raise refusal
 
     async def enable(self, name: str, from_ms: int | None = None, *, audited: Note = unnoted) -> Integration:
         """Deliver again; what was applied since *from_ms* (as before when None) and has no delivery is filled in."""
         one = await self.get(name)
-        with _at_the_door(name):
-            await self.require_well(one.definition)
+        await self.prepare(one.definition)
         changes: dict[str, Any] = {"enabled": True, "paused_until_ms": 0, "problem": None}
         if from_ms is not None:
             changes["from_ms"] = from_ms

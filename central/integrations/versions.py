@@ -86,10 +86,9 @@ class Versions:
             await self._note_file(one, file_sha256)
             return Outcome(one, "unchanged")
         await self._integrations.examine(new)
-        if new.settings != one.settings or new.connector != one.connector:
+        # Whether the other system is well is asked of settings; a mapping is mended while it is away, too.
+        if one.enabled and (new.settings != one.settings or new.connector != one.connector):
             await self._integrations.prepare(new)
-        elif one.enabled:
-            await self._integrations.require_well(new)
         if not abandon:
             await self._leaves_nothing(one, new)
         return Outcome(await self._switch(one, new, by, note, file_sha256, audited), "changed", found)

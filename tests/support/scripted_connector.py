@@ -43,6 +43,7 @@ class System:
         self.script = deque(script)
         self.effects: list[str] = []
         self.deliveries: list[Delivery] = []
+        self.findings: list[Finding] = []
         self.probes = 0
         self.sends = 0
         self.exchange: Exchange | None = None
@@ -85,7 +86,7 @@ class ScriptedConnector(Connector):
     async def prepare(self) -> None: ...
 
     async def check(self) -> Sequence[Finding]:
-        return []
+        return self.system.findings
 
     async def probe(self, batch: Batch, unknown_batches: UnknownBatches) -> Mapping[str, Written]:
         self.system.probes += 1

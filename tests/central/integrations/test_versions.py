@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from central.connectors.base import Finding
 from central.db.database import Database
 from central.integrations.definition import Definition, read_definition
 from central.integrations.registry import Integrations
@@ -99,6 +100,28 @@ async def test_an_effect_does_not_leave_its_deliveries_behind(owner: Owner):
         await owner.put(definition("other"))
     assert (await owner.integrations.get("erp")).version == 1
     assert await owner.put(definition("other"), abandon=True) == "changed"
+
+
+async def test_what_is_stated_and_not_started_waits_for_nobody(owner: Owner):
+    """The other system may be away until it is enabled; then it has to be well."""
+    away = Finding("reached", ok=False, detail="it is away")
+    SYSTEMS["erp"].findings.append(away)
+    with pytest.raises(BadInput, match="it is away"):
+        await owner.put(definition("a"))
+    assert await owner.put(definition("a"), enabled=False) == "created"
+    with pytest.raises(BadInput, match="it is away"):
+        await owner.integrations.enable("erp")
+    SYSTEMS["erp"].findings.clear()
+    assert (await owner.integrations.enable("erp")).enabled
+
+
+async def test_a_mapping_is_mended_while_the_other_system_is_away(owner: Owner):
+    """Only settings that are others than before are tried."""
+    await owner.put(definition("a"))
+    SYSTEMS["erp"].findings.append(Finding("reached", ok=False, detail="it is away"))
+    assert await owner.put(definition("a", "b")) == "changed"
+    with pytest.raises(BadInput, match="it is away"):
+        await owner.put(definition("a", "b", settings={"account": "erp", "password": "another"}))
 
 
 async def test_what_cannot_work_leaves_the_version_that_holds(owner: Owner):
