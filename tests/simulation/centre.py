@@ -14,7 +14,7 @@ from typing import Any
 
 from central.connectors.base import Idempotency
 from central.deliveries import plan as delivery_plan
-from central.deliveries.plan import BatchFacts, BatchState
+from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.intake import decide
 from central.intake.decide import (
     Apply,
@@ -36,6 +36,9 @@ APPLY_BATCH = 12
 LEASE_MS = 30_000
 ERP_TIMEOUT_S = 10.0
 PAGE_ROWS = 4
+PAUSE_S = 1.0
+CALM_MS = 500
+"""An ERP that fails again and again is left alone so long at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,11 @@ class Store:
     rows: Counter[int] = field(default_factory=Counter)
     effects: Counter[str] = field(default_factory=Counter)  # the same rows by doc_id: never above one
     deliveries: dict[int, str] = field(default_factory=dict)  # doc_no -> ready | sent | unknown | done
-    leases: dict[int, int] = field(default_factory=dict)
+    leases: dict[int, int] = field(default_factory=dict)  # doc_no -> until when a node has it in its hands
+    rests: dict[int, int] = field(default_factory=dict)  # doc_no -> until when nobody looks
+    failures: int = 0  # of the ERP, in a row
+    failed_ms: int = 0
+    paused_ms: int = 0  # until when nothing goes to the ERP
     scopes: dict[str, Scope] = field(default_factory=dict)
     next_doc: int = 1
 
@@ -113,6 +120,7 @@ class Erp:
     """A foreign system without an idempotency key of its own, but with a look-up by reference."""
 
     effects: Counter[str] = field(default_factory=Counter)
+    ill: bool = False  # four of five requests fail; of those that change something the answer is lost
 
 
 @dataclass
@@ -389,14 +397,30 @@ class Node(Host):
             ready = [
                 no
                 for no, state in store.deliveries.items()
-                if state != "done" and store.leases.get(no, 0) <= now
+                if state != "done" and store.leases.get(no, 0) <= now and store.rests.get(no, 0) <= now
             ][:6]
             for doc_no in ready:
-                if store is not self.centre.store or store.leases.get(doc_no, 0) > now:
+                if store is not self.centre.store or store.leases.get(doc_no, 0) > self.world.now:
                     break
-                store.leases[doc_no] = now + LEASE_MS
+                if not self._may_take(store):
+                    break
+                store.leases[doc_no] = self.world.now + LEASE_MS
                 yield Point("delivery.leased")
                 yield from self._deliver(store, doc_no)
+
+    def _may_take(self, store: Store) -> bool:
+        """Whether this node may take a delivery into its hands; the circuit is the product's own."""
+        now = self.world.now
+        carried = any(until > now for until in store.leases.values())
+        if store.paused_ms > now or not delivery_plan.may_begin(store.failures, carried):
+            return False
+        if store.failures >= delivery_plan.BREAK_AFTER:
+            self.world.reached["open circuit tried"] += 1
+            if carried:
+                raise Violation("an open circuit is tried by two at once")
+            if now - store.failed_ms < CALM_MS:
+                raise Violation("the ERP fails, and is asked for something else at once")
+        return True
 
     def _deliver(self, store: Store, doc_no: int) -> Work:
         """One delivery in the hands of this node: the steps of `central/deliveries/plan.py`, a look-up at the ERP."""
@@ -415,6 +439,9 @@ class Node(Host):
             step = delivery_plan.next_step(facts)
             yield Sleep(self.world.rng.randint(5, 40))
             if isinstance(step, delivery_plan.Probe):
+                if self.erp_fails():
+                    self._failed(store, doc_no, Failure.AWAY)
+                    return
                 probed, left = True, 0 if self.centre.erp.effects[key] else 1
                 self.world.reached["probe found it"] += 1 - left
             elif isinstance(step, delivery_plan.Send):
@@ -424,12 +451,31 @@ class Node(Host):
                 yield Point("delivery.after_send")
                 if not answered:
                     store.deliveries[doc_no] = "unknown"
+                    self._failed(store, doc_no, Failure.NO_ANSWER)
                     return
-                left = 0
+                left, store.failures = 0, 0
             else:
                 if isinstance(step, delivery_plan.Finish):
                     store.deliveries[doc_no] = "done"
+                store.leases.pop(doc_no, None)
                 return
+
+    def _failed(self, store: Store, doc_no: int, failure: Failure) -> None:
+        """What follows by `central/deliveries/plan.py` when no plain answer came."""
+        now, store.failures, store.failed_ms = self.world.now, store.failures + 1, self.world.now
+        store.leases.pop(doc_no, None)
+        match delivery_plan.after_failure(failure, 0, PAUSE_S, ERP_TIMEOUT_S, store.failures):
+            case delivery_plan.Trip(delay_s, pause_s):
+                self.world.reached["circuit broken"] += 1
+                store.rests[doc_no] = now + int(delay_s * 1_000)
+                store.paused_ms = now + int(pause_s * 1_000)
+            case delivery_plan.Again(delay_s):
+                store.rests[doc_no] = now + int(delay_s * 1_000)
+            case delivery_plan.Pause(delay_s):
+                store.paused_ms = now + int(delay_s * 1_000)
+
+    def erp_fails(self) -> bool:
+        return self.centre.erp.ill and not self.world.quiet and self.world.rng.random() < 0.8
 
     def erp_takes(self, key: str) -> bool:
         """The ERP has no idempotency key of its own: what is sent twice is there twice. False: its answer was lost."""
@@ -437,7 +483,7 @@ class Node(Host):
         effects[key] += 1
         if effects[key] > 1:
             raise Violation(f"{key} reached the ERP twice (I19)")
-        lost = not self.world.quiet and self.world.rng.random() < 0.05
+        lost = self.erp_fails() or (not self.world.quiet and self.world.rng.random() < 0.05)
         self.world.reached["ERP's answer lost"] += lost
         return not lost
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unittest import mock
 
 from central.connectors.base import Idempotency
+from central.deliveries import plan as delivery_plan
 from central.intake import decide
 from edge_agent.sync import plan
 from tests.simulation.scenario import Scenario
@@ -91,6 +92,19 @@ def _deliver_without_probe() -> AbstractContextManager[object]:
     return mock.patch.object(Idempotency, "probes", False)
 
 
+def _no_trip() -> AbstractContextManager[object]:
+    real = delivery_plan.after_failure
+
+    def go_on(failure, attempts, delay_s, timeout_s, failures=1):  # type: ignore[no-untyped-def]
+        return real(failure, attempts, delay_s, timeout_s)
+
+    return mock.patch.object(delivery_plan, "after_failure", go_on)
+
+
+def _open_circuit_for_all() -> AbstractContextManager[object]:
+    return mock.patch.object(delivery_plan, "may_begin", return_value=True)
+
+
 MUTANTS = (
     Mutant("no document gate", _no_gate),
     Mutant("no fork test", _no_fork_test),
@@ -103,4 +117,6 @@ MUTANTS = (
     Mutant("delivery without probe", _deliver_without_probe),
     Mutant("acknowledge before commit", plant=_acknowledge_before_commit),
     Mutant("no quarantine", _no_quarantine),
+    Mutant("the circuit never breaks", _no_trip),
+    Mutant("an open circuit for all", _open_circuit_for_all),
 )

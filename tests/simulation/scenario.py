@@ -71,6 +71,10 @@ class Scenario:
         world.at(rng.randint(90_000, BUSY_MS), self.centre.roll_back)
         for host in [*world.nodes, *self.tills]:
             world.at(rng.randint(5_000, BUSY_MS), host.crash)
+        for at in (20_000, 100_000):
+            ill_at = at + rng.randint(0, 10_000)
+            world.at(ill_at, lambda: self.erp_is(ill=True))
+            world.at(ill_at + 15_000, lambda: self.erp_is(ill=False))
         for at in range(30_000, BUSY_MS + QUIET_MS, 15_000):
             world.at(at, self.operator_looks)
 
@@ -85,6 +89,10 @@ class Scenario:
             key = ("product", f"A{rng.randrange(12)}")
             changed[key] = None if rng.random() < 0.2 else canonical({"name": rng.randrange(50)})
         self.centre.publish(rng.choice(SCOPES), changed)
+
+    def erp_is(self, *, ill: bool) -> None:
+        self.centre.erp.ill = ill
+        self.world.note("ERP ill" if ill else "ERP well")
 
     def restore_till(self) -> None:
         """Till 1's disk is set back to an older copy."""

@@ -98,6 +98,8 @@ def test_every_durable_step_is_crashed() -> None:
                 "alias",
                 "held",
                 "running machine cloned",
+                "circuit broken",
+                "open circuit tried",
             )
         )
         >= 5
