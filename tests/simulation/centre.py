@@ -15,7 +15,7 @@ from typing import Any
 from central.connectors.base import Idempotency
 from central.deliveries import plan as delivery_plan
 from central.deliveries.plan import BatchFacts, BatchState, Failure
-from central.intake import decide
+from central.intake import decide, duplicates
 from central.intake.decide import (
     Apply,
     EpochFacts,
@@ -26,10 +26,13 @@ from central.intake.decide import (
     SessionClaim,
     StationFacts,
 )
+from central.intake.submitted import doc_id_of
 from shared import journal
+from shared.canonical import canonical, sha256
 from shared.catalog import changes as catalog_changes
 from shared.digest import Digest
 from shared.protocol.messages import ScopeOffer
+from tests.simulation.webshop import DESK
 from tests.simulation.world import Host, Lock, Point, Sleep, Violation, Work, World
 
 APPLY_BATCH = 12
@@ -103,6 +106,8 @@ class Store:
     failed_ms: int = 0
     paused_ms: int = 0  # until when nothing goes to the ERP
     scopes: dict[str, Scope] = field(default_factory=dict)
+    answers: dict[str, tuple[str, str]] = field(default_factory=dict)  # of a foreign system's keys
+    newest: dict[int, duplicates.Known] = field(default_factory=dict)  # of a foreign system's ids
     next_doc: int = 1
 
     def copy(self) -> Store:
@@ -136,7 +141,10 @@ class Centre:
     )  # stations that were never copied, nor two machines at once
     ever_quarantined: set[int] = field(default_factory=set)
     restores: int = 0
+    minted: set[str] = field(default_factory=set)  # doc_ids that foreign documents ever got
     # Shells that a planted bug changes.
+    keeps_answers: bool = True
+    ids_follow: bool = True
     commit_then_answer: bool = True
     apply_in_one: bool = True
 
@@ -337,6 +345,48 @@ class Node(Host):
             store.epochs[station, epoch] = replace(have, last=claim.last_seq, head=claim.heads[-1])
         elif (station, epoch) not in store.epochs:
             raise Violation("an unknown epoch cannot be known already")
+
+    # ---- foreign systems ----
+
+    def foreign(self, body: tuple[str, int, int, str, int], back: Any) -> Work:
+        """A posted document: `central/intake/duplicates.py` decides; document, key and answer are one commit."""
+        key, source_id, content, policy, restores = body
+        yield Lock(("station", DESK))
+        if restores != self.centre.restores:
+            return None
+        store = self.centre.store
+        if key in store.answers:
+            self.world.reached["first answer again"] += 1
+            return store.answers[key]
+        known = store.newest.get(source_id)
+        payload = canonical({"id": source_id, "content": content})
+        content_hash = sha256(payload)
+        outcome = duplicates.decide(duplicates.Policy(duplicate=policy), known, content_hash)  # type: ignore[arg-type]
+        self.world.reached[f"foreign {outcome}"] += 1
+        if outcome in (duplicates.Outcome.ACCEPTED, duplicates.Outcome.UPDATED):
+            version = known.version + 1 if known else 1
+            said = (key,) if policy == "off" else (str(source_id), str(version))
+            if not self.centre.ids_follow:
+                said = (*said, str(self.world.rng.random()))
+            doc_id = str(doc_id_of("simulated", *said, content_hash.hex()))
+            header = canonical({"doc_id": doc_id})
+            document = Document(doc_id, (), header, payload, sha256(header), content_hash)
+            yield Point("foreign.before_commit")
+            doc_no = store.next_doc
+            store.next_doc += 1
+            store.bodies[doc_no] = (DESK, document)
+            store.gate[doc_id] = (doc_no, Known(DESK, content_hash))
+            store.pending.add(doc_no)
+            store.newest[source_id] = duplicates.Known(doc_no, version, content_hash)
+            self.centre.minted.add(doc_id)
+        else:
+            assert known is not None
+            doc_id = store.bodies[known.doc_no][1].doc_id
+        answer = (outcome.value, doc_id)
+        if self.centre.keeps_answers and outcome is not duplicates.Outcome.REFUSED:
+            store.answers[key] = answer
+        yield Point("foreign.after_commit")
+        return answer
 
     # ---- applying ----
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 from central.connectors.base import Idempotency
 from central.deliveries import plan as delivery_plan
-from central.intake import decide
+from central.intake import decide, duplicates
 from edge_agent.sync import plan
 from tests.simulation.scenario import Scenario
 from tests.simulation.station import Till
@@ -105,6 +105,18 @@ def _open_circuit_for_all() -> AbstractContextManager[object]:
     return mock.patch.object(delivery_plan, "may_begin", return_value=True)
 
 
+def _forget_answers(scenario: Scenario) -> None:
+    scenario.centre.keeps_answers = False
+
+
+def _ids_at_random(scenario: Scenario) -> None:
+    scenario.centre.ids_follow = False
+
+
+def _no_duplicate_check() -> AbstractContextManager[object]:
+    return mock.patch.object(duplicates, "decide", return_value=duplicates.Outcome.ACCEPTED)
+
+
 MUTANTS = (
     Mutant("no document gate", _no_gate),
     Mutant("no fork test", _no_fork_test),
@@ -119,4 +131,7 @@ MUTANTS = (
     Mutant("no quarantine", _no_quarantine),
     Mutant("the circuit never breaks", _no_trip),
     Mutant("an open circuit for all", _open_circuit_for_all),
+    Mutant("a key's answer forgotten", plant=_forget_answers),
+    Mutant("foreign doc_ids at random", plant=_ids_at_random),
+    Mutant("no duplicate check", _no_duplicate_check),
 )

@@ -16,6 +16,7 @@ from shared.canonical import canonical
 from shared.digest import Digest
 from tests.simulation.centre import Centre, Node, Scope
 from tests.simulation.station import Promises, Till, digest_of
+from tests.simulation.webshop import Webshop
 from tests.simulation.world import Violation, World
 
 STATIONS = 3
@@ -46,6 +47,7 @@ class Scenario:
         for name in SCOPES:
             centre.store.scopes[name] = Scope(f"{world.rng.getrandbits(64):016x}", 0, Digest(), {})
         self.tills = [self.new_till(f"till-{n}", n, f"key-{n}") for n in range(1, STATIONS + 1)]
+        self.webshop = Webshop(world, centre)
         self.next_station = STATIONS + 1
         centre.healthy = {1, 2, 3}
         if plant:
@@ -58,7 +60,7 @@ class Scenario:
 
     def schedule(self) -> None:
         world, rng = self.world, self.world.rng
-        for host in [*world.nodes, *self.tills]:
+        for host in [*world.nodes, *self.tills, self.webshop]:
             world.at(rng.randint(0, 500), host.power_on)
         for at in range(12_000, BUSY_MS, 17_000):
             world.at(at + rng.randint(0, 5_000), self.backup)
@@ -189,6 +191,7 @@ class Scenario:
             and all(till.up for till in self.tills)
             and len(identities) > STATIONS
             and not self.lost()
+            and self.webshop.is_done()
             and not any(store.applied(ref) for ref in store.waiting.values())
             and all(self.catalog_equal(till) for till in self.tills)
         )
@@ -207,6 +210,9 @@ class Scenario:
             raise Violation(f"{len(lost)} sold documents are not at the centre, first {lost[0]} (I1)")
         if 2 not in self.centre.ever_quarantined:
             raise Violation("two machines ran as station 2 and nobody was told")
+        if settled and self.centre.minted != self.webshop.made():
+            strangers = self.centre.minted ^ self.webshop.made()
+            raise Violation(f"{len(strangers)} documents are not what the webshop was told it made")
         if not settled:
             raise Violation(f"the network is quiet, yet it does not settle (I21): {self.unsettled()}")
         for (station, epoch), row in store.epochs.items():
@@ -237,6 +243,7 @@ class Scenario:
             "quarantined": [no for no, row in store.stations.items() if row.quarantined],
             "deliveries open": sum(state != "done" for state in store.deliveries.values()),
             "catalog differs": [till.name for till in self.tills if not self.catalog_equal(till)],
+            "webshop": f"{self.webshop.answered} of {len(self.webshop.posts)} answered",
             "down": [till.name for till in self.tills if not till.up],
         }
         return str(facts)

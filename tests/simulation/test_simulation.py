@@ -80,6 +80,8 @@ def test_every_durable_step_is_crashed() -> None:
         "push.before_cursor",
         "apply.before_commit",
         "apply.after_commit",
+        "foreign.before_commit",
+        "foreign.after_commit",
         "delivery.leased",
         "delivery.before_send",
         "delivery.after_send",
@@ -100,6 +102,11 @@ def test_every_durable_step_is_crashed() -> None:
                 "running machine cloned",
                 "circuit broken",
                 "open circuit tried",
+                "first answer again",
+                "foreign refused",
+                "foreign skipped",
+                "foreign unchanged",
+                "foreign updated",
             )
         )
         >= 5
