@@ -89,11 +89,12 @@ def balance_table(rows: Sequence[Row], currency: str, title: str, last: str) -> 
 
 async def keep(chain: Chain, *more: str) -> None:
     """Print where everything is, and leave it running."""
-    console.print(f"\ncentre      {chain.url}   key {chain.key}")
-    for station in chain.stations:
-        console.print(f"{station.code:<11} {station.url}   token in {station.folder / 'token'}")
-    for line in more:
-        console.print(line)
+    stations = [
+        f"{station.code:<11} {station.url}   token in {station.folder / 'token'}"
+        for station in chain.stations
+    ]
+    for line in (f"\ncentre      {chain.url}   key {chain.key}", *stations, *more):
+        console.print(line, soft_wrap=True)  # a key that is broken in two cannot be copied
     console.print("Everything is left running; Ctrl-C stops it.")
     await asyncio.Event().wait()
 

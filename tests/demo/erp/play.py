@@ -26,6 +26,7 @@ from tests.support.chain import Chain
 from tests.support.postgres import PostgresCluster, PostgresUnavailable
 from tests.support.proxy import FaultProxy
 from tests.support.tryton import TrytonServer, TrytonUnavailable, make_template
+from tests.support.tryton_process import DATABASE, PASSWORD
 
 PRODUCTS, DOCUMENTS, STATIONS = 2_000, 500, 3
 DROP_EVERY = 3
@@ -105,7 +106,9 @@ async def demonstrate(options: argparse.Namespace, folder: Path) -> Outcome:
         else:
             show(outcome, days)
         if options.keep:
-            await screen.keep(chain, f"Tryton      {tryton.url}   database {tryton.database}")
+            await screen.keep(
+                chain, f'Tryton      {tryton.url}   database {DATABASE}, user admin, password "{PASSWORD}"'
+            )
         return outcome
 
 
