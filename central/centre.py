@@ -22,13 +22,13 @@ from central.identities import KeyIdentity, StationIdentity
 from central.intake.accept import JournalIntake
 from central.intake.answers import OldAnswers
 from central.intake.apply import Applier
-from central.intake.catalog_records import CatalogRecords
 from central.intake.foreign import ForeignDocuments
 from central.intake.held import HeldDocuments
 from central.intake.numbers import DocNumbers
 from central.intake.parked import Parked
 from central.intake.safety import SafeByAge
 from central.intake.sources import Sources
+from central.integrations.catalog_records import CatalogRecords
 from central.integrations.checks import Checks
 from central.integrations.imports import FileImports
 from central.integrations.ports import ports_of

@@ -20,7 +20,7 @@ from central.db import code_tries
 from central.db import codes as rows
 from central.db.codes import Key
 from central.db.database import Database
-from central.integrations.mapping.lookups import KINDS
+from central.mapping.lookups import KINDS
 from central.registry.import_csv import LineError
 from shared.errors import BadInput, Conflict
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db import codes as rows
 from central.db.codes import Key
 from central.db.database import Database
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 
 
 class Match(NamedTuple):

@@ -32,7 +32,7 @@ from central.db import code_tries, codes
 from central.db import parties as rows
 from central.db.codes import Key
 from central.db.database import Database
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput, Conflict, NotFound
 
 Make = Callable[[], Awaitable[Mapping[str, Any]]]

@@ -11,7 +11,7 @@ import io
 from dataclasses import dataclass
 
 from central.codes.cross_reference import Match
-from central.integrations.mapping.lookups import KINDS
+from central.mapping.lookups import KINDS
 from central.registry.import_csv import LineError, decode, delimiter
 from shared.errors import BadInput
 

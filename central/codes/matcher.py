@@ -18,12 +18,12 @@ from central.codes.cross_reference import Match, look_up, look_up_ours, miss, no
 from central.codes.desk import Ignored, PartyDesk
 from central.codes.once import Once, Records
 from central.codes.parties import Unclear, Use
-from central.codes.rules import Rule, party_of
 from central.db import code_tries as rows
 from central.db import codes
 from central.db.codes import Key
 from central.db.database import Database
-from central.integrations.mapping.lookups import LookUp
+from central.integrations.rules import Rule, party_of
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput
 
 DEPTH_MAX = 5

@@ -9,7 +9,7 @@ from central.db import delivery_desk
 from central.db import delivery_records as kept
 from central.db.database import Database
 from central.db.delivery_desk import Chosen
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 
 
 async def wake_known(database: Database, connection: AsyncConnection, system: str | None = None) -> int:

@@ -8,7 +8,9 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
-from central.db.tables import api_keys, audit, consumer_cursors, consumers, meta, stores
+from central.db.tables.catalog import consumer_cursors, consumers
+from central.db.tables.registry import stores
+from central.db.tables.system import api_keys, audit, meta
 
 # ---- API keys ----
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from central.db.database import chunks
-from central.db.document_tables import paper_links, paper_units, papers
-from central.db.tables import deliveries, documents, lines, parked, payments, pending, waiting
+from central.db.tables.deliveries import deliveries
+from central.db.tables.documents import documents, lines, payments
+from central.db.tables.journal import parked, pending, waiting
+from central.db.tables.papers import paper_links, paper_units, papers
 from central.db.transactions import Insert, Transaction
 
 _IN_MAX = 5_000

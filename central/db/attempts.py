@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.connectors.base import Written
 from central.db.database import AnyRow, Database
-from central.db.delivery_tables import attempts, circuits, earlier_batches, written
-from central.db.tables import batches, deliveries
+from central.db.tables.deliveries import attempts, batches, circuits, deliveries, earlier_batches, written
 
 PER_BATCH = 20
 """Attempts that are kept of one batch, the newest."""

@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database
-from central.db.delivery_tables import budgets
+from central.db.tables.deliveries import budgets
 
 
 async def lock(database: Database, connection: AsyncConnection, credential: str, full_micro: int) -> AnyRow:

@@ -15,7 +15,7 @@ from sqlalchemy import ARRAY, ColumnElement, and_, delete, func, insert, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database, chunks
-from central.db.tables import publications, scope_rows, scopes
+from central.db.tables.catalog import publications, scope_rows, scopes
 from shared.canonical import canonical
 from shared.catalog.changes import RowChange
 from shared.digest import Digest

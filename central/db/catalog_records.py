@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.catalog.record_kinds import OWN_DESK
 from central.db.catalog import STATE_COLUMNS, ScopeState, one_of, state_of
 from central.db.database import Database
-from central.db.document_tables import document_keys, followed
-from central.db.tables import bodies, gate, scopes
+from central.db.tables.catalog import scopes
+from central.db.tables.journal import bodies, gate
+from central.db.tables.papers import document_keys, followed
 from shared.canonical import canonical
 
 

@@ -12,18 +12,13 @@ from sqlalchemy import and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database, chunks
-from central.db.delivery_tables import delivery_group_members as members
-from central.db.delivery_tables import delivery_groups as groups
-from central.db.delivery_tables import written
 from central.db.groups import DOCUMENT
-from central.db.tables import (
-    bodies,
-    deliveries,
-    documents,
-    repairs,
-    stations,
-    stores,
-)
+from central.db.tables.deliveries import deliveries, written
+from central.db.tables.deliveries import delivery_group_members as members
+from central.db.tables.deliveries import delivery_groups as groups
+from central.db.tables.documents import documents
+from central.db.tables.journal import bodies, repairs
+from central.db.tables.registry import stations, stores
 
 _IN_MAX = 1_000
 LEADS = and_(

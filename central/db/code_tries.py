@@ -11,10 +11,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.code_tables import code_merges, code_tries
 from central.db.database import Database
-from central.db.delivery_tables import delivery_waits
-from central.db.tables import scope_rows, scopes
+from central.db.tables.catalog import scope_rows, scopes
+from central.db.tables.codes import code_merges, code_tries
+from central.db.tables.deliveries import delivery_waits
 
 
 class Wanted(NamedTuple):

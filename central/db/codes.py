@@ -29,14 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.code_tables import (
-    code_matches,
-    code_merges,
-    code_questions,
-    code_tries,
-    unclear_parties,
-)
 from central.db.database import AnyRow, Database
+from central.db.tables.codes import code_matches, code_merges, code_questions, code_tries, unclear_parties
 
 _UNMATCHED = code_questions.c.claim == ""
 

@@ -20,9 +20,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from central.db import code_tables, delivery_tables, document_tables, integration_tables, tables
 from central.db.failures import lost_a_race
 from central.db.metadata import metadata
+from central.db.tables import (
+    catalog,
+    codes,
+    deliveries,
+    documents,
+    integrations,
+    journal,
+    papers,
+    registry,
+    system,
+)
 from central.db.transactions import (
     POSTGRES_NOW,
     SQLITE_NOW,
@@ -42,13 +52,7 @@ from shared.canonical import canonical
 from shared.errors import ConfigError
 
 T = TypeVar("T")
-TABLES = (
-    tables,
-    document_tables,
-    integration_tables,
-    delivery_tables,
-    code_tables,
-)
+TABLES = (catalog, codes, deliveries, documents, integrations, journal, papers, registry, system)
 """The modules that describe tables: each puts its own into `metadata` when it is imported."""
 AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns; SQLAlchemy 2.1 types a row by each of its columns."""

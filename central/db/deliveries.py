@@ -16,23 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db import closed_groups
 from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
-from central.db.delivery_tables import (
+from central.db.tables.deliveries import (
+    batches,
+    deliveries,
     delivery_group_members,
     delivery_groups,
     delivery_records,
     earlier_batches,
 )
-from central.db.tables import (
-    batches,
-    bodies,
-    deliveries,
-    documents,
-    gate,
-    integrations,
-    repairs,
-    stations,
-    stores,
-)
+from central.db.tables.documents import documents
+from central.db.tables.integrations import integrations
+from central.db.tables.journal import bodies, gate, repairs
+from central.db.tables.registry import stations, stores
 
 _IN_MAX = 1_000
 """Values of one IN list."""

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db.attempts import begin
 from central.db.database import AnyRow, Database
 from central.db.deliveries import by_effect, remember_batch, settle
-from central.db.delivery_tables import delivery_records
-from central.db.tables import batches, bodies, deliveries, stations
+from central.db.tables.deliveries import batches, deliveries, delivery_records
+from central.db.tables.journal import bodies
+from central.db.tables.registry import stations
 
 
 async def status(connection: AsyncConnection) -> dict[int, dict[str, int]]:

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database
 from central.db.deliveries import add_parked_batch, by_effect
-from central.db.delivery_tables import delivery_records, delivery_waits, written
-from central.db.tables import deliveries, gate
-from central.integrations.mapping.lookups import LookUp
+from central.db.tables.deliveries import deliveries, delivery_records, delivery_waits, written
+from central.db.tables.journal import gate
+from central.mapping.lookups import LookUp
 
 Member = tuple[int, str]
 LOOK_UPS = 5_000

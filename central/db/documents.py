@@ -20,27 +20,23 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
-from central.db.document_tables import paper_links, paper_units, papers
-from central.db.tables import (
-    batches,
+from central.db.tables.deliveries import batches, deliveries
+from central.db.tables.documents import documents, lines, payments
+from central.db.tables.integrations import integrations
+from central.db.tables.journal import (
     bodies,
-    deliveries,
     discarded,
-    documents,
     epochs,
     gate,
     held,
-    integrations,
     journal,
-    lines,
     parked,
-    payments,
     pending,
     repairs,
-    stations,
-    stores,
     waiting,
 )
+from central.db.tables.papers import paper_links, paper_units, papers
+from central.db.tables.registry import stations, stores
 
 STATES = ("applied", "pending", "waiting", "parked", "held", "discarded")
 _SMALL = {"pending": pending, "waiting": waiting, "parked": parked, "held": held, "discarded": discarded}

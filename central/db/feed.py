@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import one_of
 from central.db.database import Database
-from central.db.tables import consumer_cursors, consumers, groups, scope_rows, stores
+from central.db.tables.catalog import consumer_cursors, consumers, scope_rows
+from central.db.tables.registry import groups, stores
 from shared.canonical import parse
 from shared.catalog.scopes import Membership
 

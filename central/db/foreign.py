@@ -13,8 +13,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database, chunks
-from central.db.document_tables import document_keys, requests, sources
-from central.db.tables import OWN_STORE, SOURCE, bodies, epochs, gate, stations, stores
+from central.db.tables.journal import bodies, epochs, gate
+from central.db.tables.papers import document_keys, requests, sources
+from central.db.tables.registry import OWN_STORE, SOURCE, stations, stores
 
 _IN_MAX = 1_000
 

@@ -12,10 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.closed_groups import LEADS
 from central.db.database import AnyRow
-from central.db.delivery_tables import delivery_group_members as members
-from central.db.delivery_tables import delivery_groups as groups
 from central.db.groups import GATHERING, OPEN
-from central.db.tables import batches, bodies, deliveries, documents, integrations, stations
+from central.db.tables.deliveries import batches, deliveries
+from central.db.tables.deliveries import delivery_group_members as members
+from central.db.tables.deliveries import delivery_groups as groups
+from central.db.tables.documents import documents
+from central.db.tables.integrations import integrations
+from central.db.tables.journal import bodies
+from central.db.tables.registry import stations
 
 
 async def listed(

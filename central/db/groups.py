@@ -15,9 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import one_of
 from central.db.database import AnyRow, Database, chunks
-from central.db.delivery_tables import delivery_group_members as members
-from central.db.delivery_tables import delivery_groups as groups
-from central.db.tables import bodies, deliveries, documents, integrations, repairs, stations, stores
+from central.db.tables.deliveries import deliveries
+from central.db.tables.deliveries import delivery_group_members as members
+from central.db.tables.deliveries import delivery_groups as groups
+from central.db.tables.documents import documents
+from central.db.tables.integrations import integrations
+from central.db.tables.journal import bodies, repairs
+from central.db.tables.registry import stations, stores
 
 _IN_MAX = 1_000
 # Literals, not parameters: both databases use a partial index only for what they can see.

@@ -9,7 +9,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
-from central.db.tables import bodies, damaged_hashes, discarded, gate, held, pending, repairs, stations
+from central.db.tables.journal import bodies, damaged_hashes, discarded, gate, held, pending, repairs
+from central.db.tables.registry import stations
 
 
 @dataclass(frozen=True, slots=True)

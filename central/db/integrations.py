@@ -10,8 +10,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow, Database
-from central.db.integration_tables import integration_versions
-from central.db.tables import deliveries, imported_files, integrations
+from central.db.tables.deliveries import deliveries
+from central.db.tables.integrations import imported_files, integration_versions, integrations
 
 
 async def all_integrations(connection: AsyncConnection) -> Sequence[AnyRow]:

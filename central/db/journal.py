@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
-from central.db.tables import bodies, damaged_hashes, gate, held, journal, pending
+from central.db.tables.journal import bodies, damaged_hashes, gate, held, journal, pending
 from central.db.transactions import SQLITE_NOW, Insert, Transaction
 
 

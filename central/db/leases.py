@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
-from central.db.tables import leases
+from central.db.tables.system import leases
 
 
 async def take(database: Database, name: str, holder: str, seconds: float) -> bool:

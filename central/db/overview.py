@@ -18,26 +18,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
-from central.db.integration_tables import pull_states
-from central.db.tables import (
-    SOURCE,
-    batches,
-    bodies,
-    deliveries,
-    discarded,
-    documents,
-    epochs,
-    held,
-    integrations,
-    parked,
-    payments,
-    pending,
-    scopes,
-    snapshots,
-    stations,
-    stores,
-    waiting,
-)
+from central.db.tables.catalog import scopes, snapshots
+from central.db.tables.deliveries import batches, deliveries
+from central.db.tables.documents import documents, payments
+from central.db.tables.integrations import integrations, pull_states
+from central.db.tables.journal import bodies, discarded, epochs, held, parked, pending, waiting
+from central.db.tables.registry import SOURCE, stations, stores
 
 _SMALL = {"pending": pending, "waiting": waiting, "parked": parked, "held": held}
 

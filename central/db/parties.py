@@ -9,9 +9,9 @@ import orjson
 from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.code_tables import code_matches, reference_values, unclear_parties
 from central.db.database import AnyRow, Database
-from central.db.tables import integrations
+from central.db.tables.codes import code_matches, reference_values, unclear_parties
+from central.db.tables.integrations import integrations
 
 
 class Decided(NamedTuple):

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db import catalog
 from central.db.catalog import ScopeState
 from central.db.database import AnyRow, Database, chunks
-from central.db.integration_tables import created_records, pull_changes, pull_records, pull_runs, pull_states
+from central.db.tables.integrations import created_records, pull_changes, pull_records, pull_runs, pull_states
 from shared.catalog.changes import RowChange
 
 RUNS_KEPT = 200

@@ -14,18 +14,17 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database, chunks
-from central.db.tables import (
+from central.db.tables.journal import epochs
+from central.db.tables.registry import (
     SOURCE,
-    audit,
     enrolment_codes,
-    epochs,
     groups,
-    meta,
     station_groups,
     station_keys,
     stations,
     stores,
 )
+from central.db.tables.system import audit, meta
 
 _IN_MAX = 5_000
 OTHER_EPOCHS_MAX = 1_000

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import Database
-from central.db.tables import SOURCE, publications, stations
+from central.db.tables.catalog import publications
+from central.db.tables.registry import SOURCE, stations
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db.tables import batches, bodies, leases, scopes, stations
+from central.db.tables.catalog import scopes
+from central.db.tables.deliveries import batches
+from central.db.tables.journal import bodies
+from central.db.tables.registry import stations
+from central.db.tables.system import leases
 
 
 async def count_scopes(connection: AsyncConnection) -> int:

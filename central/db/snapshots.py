@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from central.db.catalog import ScopeState, purge_tombstones
 from central.db.database import Database
 from central.db.snapshot_file import Row
-from central.db.tables import publications, scope_rows, scopes, snapshot_parts, snapshots
+from central.db.tables.catalog import publications, scope_rows, scopes, snapshot_parts, snapshots
 
 ROWS_PER_READ = 5_000
 

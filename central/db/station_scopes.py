@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.catalog import ScopeState, state_of
 from central.db.database import Database
-from central.db.tables import scopes, stations
+from central.db.tables.catalog import scopes
+from central.db.tables.registry import stations
 from shared.catalog.scopes import Membership
 
 

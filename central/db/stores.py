@@ -13,14 +13,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
-from central.db.tables import (
+from central.db.tables.journal import epochs, held, pending
+from central.db.tables.registry import (
     OWN_STORE,
     SOURCE,
     enrolment_codes,
-    epochs,
     groups,
-    held,
-    pending,
     station_groups,
     station_keys,
     stations,

@@ -13,31 +13,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db.database import AnyRow
 from central.db.deliveries import SETTLED
-from central.db.document_tables import paper_links, paper_units, papers
-from central.db.tables import (
-    batches,
+from central.db.tables.catalog import scope_rows, scopes, snapshot_parts, snapshots
+from central.db.tables.deliveries import batches, deliveries
+from central.db.tables.documents import documents, lines, payments
+from central.db.tables.integrations import integrations
+from central.db.tables.journal import (
     bodies,
     damaged_hashes,
-    deliveries,
     discarded,
-    documents,
     epochs,
     gate,
     held,
-    integrations,
     journal,
-    lines,
     parked,
-    payments,
     pending,
     repairs,
-    scope_rows,
-    scopes,
-    snapshot_parts,
-    snapshots,
-    stations,
     waiting,
 )
+from central.db.tables.papers import paper_links, paper_units, papers
+from central.db.tables.registry import stations
 
 _SMALL: dict[str, Table] = {
     "pending": pending,

@@ -23,8 +23,8 @@ from central.db.database import AnyRow, Database
 from central.deliveries import group_plan, plan
 from central.deliveries.plan import BatchState, Candidate
 from central.deliveries.records import Member, Records
-from central.deliveries.ways import Way, read_back
 from central.integrations.integration import Integration
+from central.integrations.ways import Way, read_back
 from shared.canonical import parse_object
 from shared.clock import Clock, rfc3339
 

@@ -32,10 +32,10 @@ from central.db.database import Database
 from central.deliveries import plan
 from central.deliveries.attempt import Attempt
 from central.deliveries.batches import Held, new_batch_id
-from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.codes import CrossReference
 from central.deliveries.plan import BatchFacts, BatchState, Failure
 from central.deliveries.records import Member
+from central.integrations.budgets import Budgets, budget_of
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
 from shared.backoff import full_jitter

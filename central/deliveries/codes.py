@@ -10,7 +10,7 @@ from central import codes
 from central.connectors.base import Delivery, Written
 from central.db.database import Database
 from central.integrations.definition import Definition
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from shared.canonical import parse_object
 
 PARTY_KINDS = ("customer_change",)

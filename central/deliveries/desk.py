@@ -19,11 +19,11 @@ from central.db import delivery_records as kept
 from central.db.database import AnyRow, Database
 from central.db.delivery_desk import Chosen
 from central.deliveries.outlook import WINDOW_MS, Outlook, outlook
-from central.deliveries.ways import read_back, written_down
 from central.intake.parked import parse_path, put
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp, unknown
 from central.integrations.registry import Integrations
+from central.integrations.ways import read_back, written_down
+from central.mapping.lookups import LookUp, unknown
 from shared.errors import BadInput, NotFound
 
 CHUNK = 500

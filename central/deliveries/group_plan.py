@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from central.integrations.mapping.grouping import MEMBERS_MAX
+from central.mapping.grouping import MEMBERS_MAX
 
 _NAMED = ("business_date", "store", "station", "shift", "kind", "currency")
 

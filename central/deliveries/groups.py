@@ -22,13 +22,13 @@ from central.deliveries.batches import new_batch_id
 from central.deliveries.group_plan import Arrival, Newest
 from central.deliveries.merging import document_of_row
 from central.deliveries.records import Records
-from central.deliveries.ways import Way, reason_of
 from central.integrations.definition import Deliver, Group, seconds_of
 from central.integrations.integration import Integration
-from central.integrations.mapping.errors import MappingErrors
-from central.integrations.mapping.grouping import group_key
 from central.integrations.registry import Integrations
 from central.integrations.schedule import last_tick_ms
+from central.integrations.ways import Way, reason_of
+from central.mapping.errors import MappingErrors
+from central.mapping.grouping import group_key
 from shared.clock import Clock
 
 EVERY_S = 5.0

@@ -19,7 +19,6 @@ from central.codes.desk import Ignored
 from central.codes.matcher import Matcher, Rules
 from central.codes.once import BeingMade
 from central.codes.parties import Unclear, Use
-from central.codes.rules import compile_rules
 from central.codes.waking import not_for
 from central.connectors.base import Connector, Written
 from central.db import code_tries as rows
@@ -29,12 +28,13 @@ from central.db.code_tries import Wanted
 from central.db.database import Database
 from central.deliveries import plan
 from central.deliveries.batches import new_batch_id
-from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import classify, rest_s
 from central.deliveries.plan import Failure
+from central.integrations.budgets import Budgets, budget_of
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
+from central.integrations.rules import compile_rules
+from central.mapping.lookups import LookUp
 from shared.backoff import full_jitter
 from shared.clock import Clock
 from shared.errors import BadInput, CounterflowError

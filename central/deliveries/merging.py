@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import attempts, closed_groups
 from central.db.database import AnyRow, Database
-from central.db.tables import OWN_STORE
+from central.db.tables.registry import OWN_STORE
 from central.deliveries import group_plan
-from central.integrations.mapping.documents import document_of
-from central.integrations.mapping.grouping import correction, merge
+from central.mapping.documents import document_of
+from central.mapping.grouping import correction, merge
 from shared.canonical import parse_object
 from shared.errors import BadInput
 

@@ -25,11 +25,11 @@ from central.deliveries import catalog_rows
 from central.deliveries.codes import CrossReference
 from central.deliveries.merging import document_of_row, merged_document
 from central.deliveries.plan import Failure
-from central.deliveries.ways import Way, compile_ways, reason_of, written_down
 from central.integrations.integration import Integration
-from central.integrations.mapping.errors import MappingErrors
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
+from central.integrations.ways import Way, compile_ways, reason_of, written_down
+from central.mapping.errors import MappingErrors
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput
 
 Member = tuple[int, str]

@@ -13,13 +13,13 @@ from central.db import attempts
 from central.db import deliveries as rows
 from central.db.database import Database
 from central.deliveries.batches import take
-from central.deliveries.budgets import Budgets, budget_of
 from central.deliveries.carry import Carrier, LostLease
 from central.deliveries.codes import CrossReference
 from central.deliveries.groups import EVERY_S as GROUPS_EVERY_S
 from central.deliveries.groups import Groups
 from central.deliveries.records import Records
 from central.deliveries.sweep import EVERY_S, SOON_S, Sweep
+from central.integrations.budgets import Budgets, budget_of
 from central.integrations.integration import Integration
 from central.integrations.registry import Integrations
 from shared.clock import Clock

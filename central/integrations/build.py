@@ -14,12 +14,12 @@ from typing import Any
 
 import pydantic
 
-from central.codes.rules import compile_rule
 from central.connectors.base import Connector, Finding
-from central.deliveries.ways import compile_way
 from central.integrations.definition import Definition, Matching
+from central.integrations.rules import compile_rule
 from central.integrations.secret_values import resolved
 from central.integrations.shaping import Shaper
+from central.integrations.ways import compile_way
 from shared.clock import Clock
 from shared.errors import BadInput, ConfigError
 from shared.protocol.problems import from_validation

@@ -15,7 +15,7 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from central.catalog.record_kinds import record_kind
-from central.integrations.mapping.lookups import KINDS as LOOK_UP_KINDS
+from central.mapping.lookups import KINDS as LOOK_UP_KINDS
 from shared.catalog.entities import ENTITIES
 from shared.documents import KINDS
 from shared.documents.fields import Code, Text
@@ -71,7 +71,7 @@ Kind = Annotated[str, AfterValidator(_kind)]
 LookUpKind = Annotated[str, AfterValidator(_look_up_kind)]
 Entity = Annotated[str, AfterValidator(_entity)]
 FieldSpec = str | int | bool | None | dict[str, Any] | list[Any]
-"""What a target's field is made of; `central/integrations/mapping` says what may stand here."""
+"""What a target's field is made of; `central/mapping` says what may stand here."""
 
 
 class _Part(BaseModel):

@@ -18,10 +18,10 @@ from central.connectors.base import SourceRow
 from central.db import catalog, pulls
 from central.db.database import Database
 from central.db.pulls import Became
-from central.integrations.mapping.errors import MappingErrors
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.progress import ListProgress
 from central.integrations.shaping import Shaper
+from central.mapping.errors import MappingErrors
+from central.mapping.lookups import LookUp
 from shared.canonical import parse_object, version_of
 from shared.catalog.entities import ENTITIES
 from shared.errors import BadInput

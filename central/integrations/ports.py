@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central import codes
 from central.db.database import Database
-from central.deliveries.budgets import Budgets
 from central.intake.foreign import ForeignDocuments
+from central.integrations.budgets import Budgets
 from central.integrations.documents import PulledDocuments
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.pull_run import Ports
 from central.integrations.taking import PublishPort
+from central.mapping.lookups import LookUp
 from shared.clock import Clock
 
 

@@ -19,11 +19,11 @@ from central.db.database import Database
 from central.db.pulls import Became
 from central.integrations.definition import Pull, seconds_of
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.pages import CodesPort, Pages
 from central.integrations.progress import ListProgress
 from central.integrations.shaping import Shaper
 from central.integrations.taking import PublishPort, publish
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput, CounterflowError
 
 PUBLISH_ROWS = 10_000

@@ -15,9 +15,9 @@ import orjson
 from central.catalog.rows import entity_named, read_key
 from central.connectors.base import Source
 from central.integrations.definition import Definition, Pull
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.conditions import Condition
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.compile import compile_fields
+from central.mapping.conditions import Condition
+from central.mapping.lookups import LookUp
 from shared.canonical import sha256
 from shared.catalog.entities import Entity
 from shared.errors import BadInput

@@ -18,7 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import shared.sqlite  # noqa: F401 -- the same SQLite, bound as fast as ours
-from central.db import tables
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables import documents as documents_tables
+from central.db.tables import journal as journal_tables
 from shared.canonical import canonical, sha256
 from tests.support import yardstick_sales as sales
 from tests.support.yardstick import FIRST_MS
@@ -102,8 +104,13 @@ def commit_sales(path: Path, count: int) -> float:
 
 # ---- W2 and W6: documents and their rows at the centre ----
 
-_INTAKE = (tables.journal, tables.bodies, tables.gate, tables.pending)
-_APPLY = (tables.documents, tables.lines, tables.payments, tables.deliveries)
+_INTAKE = (journal_tables.journal, journal_tables.bodies, journal_tables.gate, journal_tables.pending)
+_APPLY = (
+    documents_tables.documents,
+    documents_tables.lines,
+    documents_tables.payments,
+    deliveries_tables.deliveries,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,7 @@ async def replay_postgres(url: str, batches: Sequence[CentreBatch]) -> float:
             async with connection.transaction():
                 await connection.copy_records_to_table("arrived", records=batch.rows["gate"])
                 await connection.execute("INSERT INTO gate SELECT * FROM arrived ON CONFLICT DO NOTHING")
-                for table in (tables.journal, tables.bodies, tables.pending):
+                for table in (journal_tables.journal, journal_tables.bodies, journal_tables.pending):
                     await connection.copy_records_to_table(table.name, records=batch.rows[table.name])
                 await connection.execute(
                     "UPDATE epochs SET last = $1, head = $2 WHERE epoch_no = 1", batch.last, batch.head
@@ -218,7 +225,7 @@ async def replay_postgres(url: str, batches: Sequence[CentreBatch]) -> float:
 
 def _schema(dialect: Any) -> Iterator[str]:
     """The statements that make our own tables, without their references to tables that are left out here."""
-    for table in (tables.epochs, *_INTAKE, *_APPLY):
+    for table in (journal_tables.epochs, *_INTAKE, *_APPLY):
         yield str(CreateTable(table, include_foreign_key_constraints=[]).compile(dialect=dialect))
         for index in table.indexes:
             yield str(CreateIndex(index).compile(dialect=dialect))

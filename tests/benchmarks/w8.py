@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.compile import compile_fields
+from central.mapping.lookups import LookUp
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.result import Figure, at_least, median
 

@@ -11,8 +11,10 @@ from sqlalchemy import select, update
 from central.backup import MARGIN_MS, backup_sqlite, covered_by
 from central.centre import Centre
 from central.config import Config
-from central.db import tables as t
 from central.db.database import Database
+from central.db.tables import journal as journal_tables
+from central.db.tables.catalog import scopes
+from central.db.tables.journal import bodies
 from central.restore import after_restore
 from central.verify import verify
 from shared.catalog.changes import Change
@@ -29,7 +31,13 @@ def sqlite_url(path: Path) -> str:
 async def safe_points(database: Database) -> dict[int, tuple[int, int]]:
     """Per epoch (last, safe)."""
     async with database.read() as connection:
-        rows = await connection.execute(select(t.epochs.c.epoch_no, t.epochs.c.last, t.epochs.c.safe_seq))
+        rows = await connection.execute(
+            select(
+                journal_tables.epochs.c.epoch_no,
+                journal_tables.epochs.c.last,
+                journal_tables.epochs.c.safe_seq,
+            )
+        )
         return {row.epoch_no: (row.last, row.safe_seq) for row in rows}
 
 
@@ -64,7 +72,7 @@ async def test_a_copy_that_does_not_pass_makes_nothing_safe(tmp_path: Path) -> N
     async with open_centre(sqlite_url(tmp_path / "central.db"), tmp_path) as centre:
         await sell(centre, "T-1", 5)
         async with centre.database.write() as connection:
-            await connection.execute(update(t.bodies).where(t.bodies.c.doc_no == 3).values(payload=b"{}"))
+            await connection.execute(update(bodies).where(bodies.c.doc_no == 3).values(payload=b"{}"))
         with pytest.raises(DamagedData, match="does not pass"):
             await backup_sqlite(centre.database, tmp_path / "central.db", tmp_path / "one.db")
         assert await safe_points(centre.database) == {1: (5, 0)}
@@ -103,9 +111,9 @@ async def test_a_backup_made_by_others_covers_what_was_there_before_it(
         await push(centre, station, list(documents(2, "T-1", start=50)))
         async with centre.database.write() as connection:
             now_ms = await centre.database.now_ms(connection)
-            old = t.bodies.c.doc_no <= 5
+            old = bodies.c.doc_no <= 5
             await connection.execute(
-                update(t.bodies).where(old).values(received_ms=now_ms - MARGIN_MS - 10_000)
+                update(bodies).where(old).values(received_ms=now_ms - MARGIN_MS - 10_000)
             )
         covered = await covered_by(centre.database, now_ms - 5_000)
         assert covered.epochs_made_safe == 1
@@ -119,11 +127,11 @@ async def test_after_a_restore_nobody_goes_on_as_before(database_url: str, tmp_p
     async with open_centre(database_url, tmp_path) as centre:
         station = await sell(centre, "T-1", 3)
         await centre.publisher.publish({"base": [Change("product", "A", b'{"code":"A","name":"A"}')]})
-        gens = await read(centre.database, select(t.scopes.c.gen))
+        gens = await read(centre.database, select(scopes.c.gen))
         restored = await after_restore(centre.database)
         assert (restored.scopes, restored.stations) == (1, 1)
         assert restored.newest_document_ms is not None
-        assert await read(centre.database, select(t.scopes.c.gen)) != gens
+        assert await read(centre.database, select(scopes.c.gen)) != gens
         await after_restore(centre.database)
         assert (await verify(centre.database)).ok
     again = await Centre.open(Config(database_url=database_url, data_dir=tmp_path))

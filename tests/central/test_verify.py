@@ -11,7 +11,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.centre import Centre
-from central.db import tables as t
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables import documents as documents_tables
+from central.db.tables import journal as journal_tables
+from central.db.tables.catalog import scope_rows, scopes
+from central.db.tables.journal import bodies, epochs, journal
 from central.verify import verify
 from shared.canonical import canonical, parse_object
 from shared.catalog.changes import Change
@@ -39,7 +43,7 @@ async def doc_no(connection: AsyncConnection, n: int) -> int:
     """The number of the n-th document that was stored."""
     return int(
         (
-            await connection.execute(select(t.bodies.c.doc_no).order_by(t.bodies.c.doc_no).offset(n).limit(1))
+            await connection.execute(select(bodies.c.doc_no).order_by(bodies.c.doc_no).offset(n).limit(1))
         ).scalar_one()
     )
 
@@ -51,89 +55,108 @@ async def change(connection: AsyncConnection, table: Any, number: int, **values:
 async def flip_payload(connection: AsyncConnection) -> None:
     number = await doc_no(connection, 3)
     payload = (
-        await connection.execute(select(t.bodies.c.payload).where(t.bodies.c.doc_no == number))
+        await connection.execute(select(bodies.c.payload).where(bodies.c.doc_no == number))
     ).scalar_one()
-    await change(connection, t.bodies, number, payload=payload.replace(b"CASH", b"CARD"))
+    await change(connection, bodies, number, payload=payload.replace(b"CASH", b"CARD"))
 
 
 async def lose_body(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.bodies).where(t.bodies.c.doc_no == await doc_no(connection, 3)))
+    await connection.execute(delete(bodies).where(bodies.c.doc_no == await doc_no(connection, 3)))
 
 
 async def lose_position(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.journal).where(t.journal.c.doc_no == await doc_no(connection, 3)))
+    await connection.execute(delete(journal).where(journal.c.doc_no == await doc_no(connection, 3)))
 
 
 async def lose_tail(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.journal).where(t.journal.c.doc_no == await doc_no(connection, 11)))
+    await connection.execute(delete(journal).where(journal.c.doc_no == await doc_no(connection, 11)))
 
 
 async def swap_head(connection: AsyncConnection) -> None:
-    await connection.execute(update(t.epochs).values(head=b"\x00" * 32))
+    await connection.execute(update(epochs).values(head=b"\x00" * 32))
 
 
 async def move_safe_point(connection: AsyncConnection) -> None:
-    await connection.execute(update(t.epochs).values(safe_seq=2))
+    await connection.execute(update(epochs).values(safe_seq=2))
 
 
 async def lose_rows(connection: AsyncConnection) -> None:
     number = await doc_no(connection, 3)
-    for table in (t.documents, t.lines, t.payments, t.deliveries):
+    for table in (
+        documents_tables.documents,
+        documents_tables.lines,
+        documents_tables.payments,
+        deliveries_tables.deliveries,
+    ):
         await connection.execute(delete(table).where(table.c.doc_no == number))
 
 
 async def lose_line(connection: AsyncConnection) -> None:
     number = await doc_no(connection, 3)
-    await connection.execute(delete(t.lines).where(t.lines.c.doc_no == number, t.lines.c.n == 2))
+    await connection.execute(
+        delete(documents_tables.lines).where(
+            documents_tables.lines.c.doc_no == number, documents_tables.lines.c.n == 2
+        )
+    )
 
 
 async def change_payment(connection: AsyncConnection) -> None:
-    statement = update(t.payments).where(
-        t.payments.c.doc_no == await doc_no(connection, 3), t.payments.c.n == 1
+    statement = update(documents_tables.payments).where(
+        documents_tables.payments.c.doc_no == await doc_no(connection, 3), documents_tables.payments.c.n == 1
     )
-    await connection.execute(statement.values(amount_minor=t.payments.c.amount_minor + 1))
+    await connection.execute(statement.values(amount_minor=documents_tables.payments.c.amount_minor + 1))
 
 
 async def change_total(connection: AsyncConnection) -> None:
-    await change(connection, t.documents, await doc_no(connection, 3), total_minor=1)
+    await change(connection, documents_tables.documents, await doc_no(connection, 3), total_minor=1)
 
 
 async def lose_document_row(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.documents).where(t.documents.c.doc_no == await doc_no(connection, 3)))
-
-
-async def in_two_states(connection: AsyncConnection) -> None:
-    await connection.execute(t.pending.insert().values(doc_no=await doc_no(connection, 3)))
-
-
-async def open_gate(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.gate).where(t.gate.c.doc_no == await doc_no(connection, 3)))
-
-
-async def other_hash_at_gate(connection: AsyncConnection) -> None:
-    await change(connection, t.gate, await doc_no(connection, 3), payload_hash=b"\x00" * 32)
-
-
-async def undelivered(connection: AsyncConnection) -> None:
-    await connection.execute(delete(t.deliveries).where(t.deliveries.c.doc_no == await doc_no(connection, 3)))
-
-
-async def leased_to_nobody(connection: AsyncConnection) -> None:
-    await change(connection, t.deliveries, await doc_no(connection, 3), state="leased", batch_no=77)
-
-
-async def another_digest(connection: AsyncConnection) -> None:
-    await connection.execute(update(t.scopes).values(digest=b"\x00" * 16))
-
-
-async def another_version(connection: AsyncConnection) -> None:
     await connection.execute(
-        update(t.scope_rows).where(t.scope_rows.c.key == "A").values(version=b"\x00" * 16)
+        delete(documents_tables.documents).where(
+            documents_tables.documents.c.doc_no == await doc_no(connection, 3)
+        )
     )
 
 
+async def in_two_states(connection: AsyncConnection) -> None:
+    await connection.execute(journal_tables.pending.insert().values(doc_no=await doc_no(connection, 3)))
+
+
+async def open_gate(connection: AsyncConnection) -> None:
+    await connection.execute(
+        delete(journal_tables.gate).where(journal_tables.gate.c.doc_no == await doc_no(connection, 3))
+    )
+
+
+async def other_hash_at_gate(connection: AsyncConnection) -> None:
+    await change(connection, journal_tables.gate, await doc_no(connection, 3), payload_hash=b"\x00" * 32)
+
+
+async def undelivered(connection: AsyncConnection) -> None:
+    await connection.execute(
+        delete(deliveries_tables.deliveries).where(
+            deliveries_tables.deliveries.c.doc_no == await doc_no(connection, 3)
+        )
+    )
+
+
+async def leased_to_nobody(connection: AsyncConnection) -> None:
+    await change(
+        connection, deliveries_tables.deliveries, await doc_no(connection, 3), state="leased", batch_no=77
+    )
+
+
+async def another_digest(connection: AsyncConnection) -> None:
+    await connection.execute(update(scopes).values(digest=b"\x00" * 16))
+
+
+async def another_version(connection: AsyncConnection) -> None:
+    await connection.execute(update(scope_rows).where(scope_rows.c.key == "A").values(version=b"\x00" * 16))
+
+
 async def head_behind(connection: AsyncConnection) -> None:
-    await connection.execute(update(t.scopes).values(head=1))
+    await connection.execute(update(scopes).values(head=1))
 
 
 async def test_a_sound_centre_has_no_findings(database_url: str, tmp_path: Path) -> None:
@@ -224,7 +247,7 @@ async def test_findings_have_a_bound(database_url: str, tmp_path: Path) -> None:
     async with open_centre(database_url, tmp_path) as centre:
         await sell(centre, "T-1", 600)
         async with centre.database.write() as connection:
-            await connection.execute(delete(t.gate))
+            await connection.execute(delete(journal_tables.gate))
         report = await verify(centre.database)
         assert len(report.findings) == 500
         assert report.more == 100

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.filters import FILTERS
+from central.mapping.compile import compile_fields
+from central.mapping.filters import FILTERS
 from tests.docs.markdown import ROOT
 
 PAGE = (ROOT / "docs/howto/map-fields.md").read_text(encoding="utf-8")

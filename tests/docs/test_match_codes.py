@@ -17,7 +17,7 @@ from central.codes.desk import Fields, PartyDesk
 from central.codes.parties import Party
 from central.connectors.base import Written
 from central.integrations import toml
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from tests.docs.markdown import ROOT, commands
 from tests.support.hq import open_hq
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from central.connectors import CONNECTORS
-from central.db import delivery_tables
+from central.db.tables import deliveries as deliveries_tables
 from central.deliveries.run import DeliveryRunner
 from central.integrations.definition import Definition, read_definition
 from central.integrations.registry import Integrations
@@ -97,7 +97,7 @@ async def test_a_shops_day_is_one_sale_and_what_comes_late_another(server: Tryto
     ]
     assert "2026-11-21-S1-EUR-c1 " in there[1]["notes"][0]
     async with database.read() as connection:
-        written = (await connection.execute(delivery_tables.written.select())).all()
+        written = (await connection.execute(deliveries_tables.written.select())).all()
     first, late = (str(row["id"]) for row in there)
     assert {row.doc_no: row.id for row in written} == {1: first, 2: first, 3: first, 4: late}
     await database.close()

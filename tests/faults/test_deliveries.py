@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import select
 
 from central.conformance.faults import Fault
-from central.db import tables
 from central.db.database import Database
+from central.db.tables import deliveries as deliveries_tables
 from central.deliveries.run import DeliveryRunner
 from central.integrations.registry import Integrations
 from shared.clock import SystemClock
@@ -82,7 +82,7 @@ async def test_deliveries_arrive_once_whatever_fails(
     assert Counter(erp.effects) == Counter(f"erp:{one.doc_id}:document" for one in sold)
     assert erp.met[Fault.DENIED_403] == 2
     async with database.read() as connection:
-        tries = (await connection.execute(select(tables.batches.c.attempts))).scalars().all()
+        tries = (await connection.execute(select(deliveries_tables.batches.c.attempts))).scalars().all()
     assert set(tries) == {0}, "a failure of the connection used up an attempt"
     print(f"{DELIVERIES} deliveries in {took_s:.0f} s, faults met: {dict(erp.met)}")
     await database.close()

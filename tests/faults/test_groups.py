@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from central.db import delivery_tables
 from central.db import integrations as table
 from central.db.database import Database
+from central.db.tables.deliveries import delivery_group_members, delivery_groups
 from central.deliveries.group_plan import identity
 from central.integrations.definition import Deliver
 from central.integrations.registry import Integrations
@@ -77,8 +77,8 @@ async def test_groups_and_corrections_arrive_once_whatever_fails(
             assert first.is_running(), first.log_tail()
             await asyncio.sleep(0.2)
     async with database.read() as connection:
-        groups = (await connection.execute(delivery_tables.delivery_groups.select())).all()
-        members = (await connection.execute(delivery_tables.delivery_group_members.select())).all()
+        groups = (await connection.execute(delivery_groups.select())).all()
+        members = (await connection.execute(delivery_group_members.select())).all()
         report = Report()
         await check_deliveries(connection, report)
     assert report.findings == []

@@ -17,8 +17,8 @@ from central.centre import Centre
 from central.config import Config
 from central.connectors import CONNECTORS
 from central.db import pulls as rows
-from central.db import tables
 from central.db.database import AnyRow, Database
+from central.db.tables.catalog import scope_rows, scopes
 from central.integrations.definition import read_definition
 from shared.canonical import parse_object
 from tests.support.emulator import Emulator
@@ -82,12 +82,12 @@ class Goods:
     async def head(self) -> int:
         """How many changes the catalog ever had."""
         async with self.centre.database.read() as connection:
-            query = select(tables.scopes.c.head).where(tables.scopes.c.scope == "base")
+            query = select(scopes.c.head).where(scopes.c.scope == "base")
             return int((await connection.execute(query)).scalar_one())
 
     async def catalog(self) -> dict[str, str]:
         async with self.centre.database.read() as connection:
-            found = await connection.execute(select(tables.scope_rows.c.key, tables.scope_rows.c.payload))
+            found = await connection.execute(select(scope_rows.c.key, scope_rows.c.payload))
             return {row.key: parse_object(row.payload)["name"] for row in found if row.payload is not None}
 
     def expected(self) -> dict[str, str]:

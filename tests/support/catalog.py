@@ -9,9 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import delete, insert, select, update
 
-from central.db import tables
 from central.db.database import Database
-from central.db.tables import consumers, groups, station_groups, stations, stores
+from central.db.tables import journal as journal_tables
+from central.db.tables.catalog import consumers
+from central.db.tables.journal import bodies, epochs
+from central.db.tables.registry import groups, station_groups, stations, stores
 from shared.canonical import canonical
 from shared.catalog.changes import Change
 from shared.digest import Digest, row_hash
@@ -137,9 +139,7 @@ class Chain:
             "updated_ms": updated_ms,
         }
         async with self.database.write() as connection:
-            made = await connection.execute(
-                insert(tables.epochs).values(values).returning(tables.epochs.c.epoch_no)
-            )
+            made = await connection.execute(insert(epochs).values(values).returning(epochs.c.epoch_no))
             epoch_no = int(made.scalar_one())
             for seq in range(1, documents + 1):
                 doc_no = epoch_no * 1_000 + seq
@@ -151,12 +151,12 @@ class Chain:
                     "header": b"",
                     "payload": b"",
                 }
-                await connection.execute(insert(tables.bodies).values(body))
+                await connection.execute(insert(bodies).values(body))
                 await connection.execute(
-                    insert(tables.journal).values(epoch_no=epoch_no, seq=seq, doc_no=doc_no, head=b"")
+                    insert(journal_tables.journal).values(epoch_no=epoch_no, seq=seq, doc_no=doc_no, head=b"")
                 )
                 if seq in pending:
-                    await connection.execute(insert(tables.pending).values(doc_no=doc_no))
+                    await connection.execute(insert(journal_tables.pending).values(doc_no=doc_no))
 
     async def consumer(self, name: str, store_no: int, group_codes: Sequence[str] = ()) -> None:
         values = {

@@ -15,7 +15,7 @@ from central.centre import Centre
 from central.config import Config
 from central.db import registry
 from central.db.database import Database
-from central.db.tables import stores
+from central.db.tables.registry import stores
 from central.intake.accept import Acked
 from shared import journal
 from shared.canonical import canonical, sha256

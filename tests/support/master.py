@@ -13,7 +13,7 @@ from central.centre import Centre
 from central.connectors.base import Connector
 from central.db.delivery_desk import status
 from central.deliveries.run import DeliveryRunner
-from central.intake.catalog_records import CatalogRecords
+from central.integrations.catalog_records import CatalogRecords
 from central.integrations.definition import read_definition
 from central.integrations.registry import Integrations
 from central.integrations.versions import Versions

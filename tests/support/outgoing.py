@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from central.db import tables
 from central.db.database import Database
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables import documents as documents_tables
+from central.db.tables import journal as journal_tables
+from central.db.tables.registry import stations, stores
 from shared.canonical import canonical, sha256
 from shared.ids import uuid7
 from tests.support.clock import ManualClock
@@ -38,10 +41,10 @@ async def open_database(url: str, clock: ManualClock, kind: type[D] = ClockedDat
     await database.create()
     async with database.write() as connection:
         await connection.execute(
-            tables.stores.insert().values(store_no=1, code="S1", name="One", zone="UTC", currency="EUR")
+            stores.insert().values(store_no=1, code="S1", name="One", zone="UTC", currency="EUR")
         )
         await connection.execute(
-            tables.stations.insert().values(
+            stations.insert().values(
                 station_no=1,
                 code="T-1",
                 store_no=1,
@@ -133,10 +136,10 @@ async def add_documents(
     ready = [(number, one.number, *begin, None) for number in integrations for one in documents]
     async with database.write() as connection:
         for table, values in (
-            (tables.bodies, bodies),
-            (tables.gate, gate),
-            (tables.documents, rows),
-            (tables.deliveries, ready),
+            (journal_tables.bodies, bodies),
+            (journal_tables.gate, gate),
+            (documents_tables.documents, rows),
+            (deliveries_tables.deliveries, ready),
         ):
             await database.insert_rows(connection, table, values)
 
@@ -145,6 +148,6 @@ async def delivery_states(database: Database) -> dict[str, int]:
     """How many deliveries are in which state."""
     states: dict[str, int] = {}
     async with database.read() as connection:
-        for row in await connection.execute(tables.deliveries.select()):
+        for row in await connection.execute(deliveries_tables.deliveries.select()):
             states[row.state] = states.get(row.state, 0) + 1
     return states

@@ -20,7 +20,8 @@ from central.connectors.base import ListAbout, SourceRow
 from central.connectors.formats.cells import CellError, read_cells
 from central.connectors.formats.dialect import SUFFIXES, form_of
 from central.connectors.formats.header import ListHeader, from_fields, from_line, from_ndjson_line
-from central.connectors.formats.reading import LINE_MAX_BYTES, Record, read_records, sheet_rows, whole_json
+from central.connectors.formats.reading import LINE_MAX_BYTES, read_records, sheet_rows, whole_json
+from central.connectors.formats.record import Record
 from central.connectors.formats.xml import root_attributes
 from shared.canonical import parse_object
 from shared.catalog.entities import ENTITIES

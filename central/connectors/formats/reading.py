@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 import orjson
 
 from central.connectors.formats.dialect import Dialect
+from central.connectors.formats.record import Record
 from shared.errors import BadInput, TooLarge
 
 LINE_MAX_BYTES = 1 << 20
@@ -30,14 +31,6 @@ WHOLE_MAX_BYTES = 64 << 20
 UNPACKED_MAX_BYTES = 512 << 20
 """Excel files are packed; a small one may hold terabytes."""
 _READER = Path(__file__).with_name("sheet.py")
-
-
-class Record(NamedTuple):
-    """`line` is where it begins (of a sheet: its row). `why` is set where it cannot be read; `values` is then None."""
-
-    line: int
-    values: dict[str, Any] | None
-    why: str = ""
 
 
 def exact_json(raw: bytes | str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from lxml import etree
 
 from central.connectors.formats.dialect import Dialect
-from central.connectors.formats.reading import Record
+from central.connectors.formats.record import Record
 from shared.errors import BadInput, TooLarge
 
 RECORD_MAX_BYTES = 4 << 20

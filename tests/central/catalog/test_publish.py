@@ -11,7 +11,7 @@ from sqlalchemy import select
 from central.catalog.publish import IN_A_THREAD_FROM, Complete, Publisher
 from central.db.catalog import find_scope, read_page
 from central.db.database import Database
-from central.db.tables import publications, scope_rows
+from central.db.tables.catalog import publications, scope_rows
 from shared.canonical import canonical, parse_object
 from shared.catalog.changes import Change
 from shared.clock import from_rfc3339

@@ -203,12 +203,12 @@ async def test_verify_and_totals_end_with_one_when_something_is_wrong(hq: HQ, hq
     """A script needs no reading: the exit code says it."""
     from sqlalchemy import update
 
-    from central.db import tables as t
+    from central.db.tables import documents as documents_tables
 
     await sell(hq.centre, "T-1", 2)
     assert (await hq_types("verify")).code == 0
     async with hq.centre.database.write() as connection:
-        await connection.execute(update(t.documents).values(total_minor=1))
+        await connection.execute(update(documents_tables.documents).values(total_minor=1))
     said = await hq_types("verify")
     assert said.code == 1
     assert "its row says total 1" in said.out

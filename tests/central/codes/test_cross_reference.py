@@ -17,7 +17,7 @@ from central.codes.acts import CodeActs
 from central.codes.import_csv import CodeRow, parse
 from central.db import codes as rows
 from central.db.database import Database
-from central.integrations.mapping.lookups import LookUp, unknown
+from central.mapping.lookups import LookUp, unknown
 from shared.errors import BadInput, Conflict
 
 

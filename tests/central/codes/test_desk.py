@@ -18,7 +18,7 @@ from central.db import integrations as table
 from central.db import pulls
 from central.db.database import Database
 from central.db.parties import decision
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput, NotFound
 
 FIELDS = Fields("party", "inn", "kpp", "origin")

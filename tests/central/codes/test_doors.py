@@ -17,8 +17,8 @@ from central.codes.desk import Fields, PartyDesk
 from central.codes.once import Once
 from central.codes.parties import Party
 from central.connectors.base import Rejection, Target, Written
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.undo import undo_created
+from central.mapping.lookups import LookUp
 from tests.support.hq import HQ, open_hq
 
 

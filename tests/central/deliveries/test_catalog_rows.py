@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central.db import stores
-from central.intake.catalog_records import record_of
 from central.intake.submitted import Submitted
 from central.integrations.build import check_names
+from central.integrations.catalog_records import record_of
 from central.integrations.definition import Definition
 from shared.canonical import canonical
 from shared.documents import KINDS
@@ -154,7 +154,7 @@ async def test_a_scope_that_begins_anew_says_nothing_twice(master: Master):
 
 async def test_more_rows_than_one_transaction_takes(master: Master, monkeypatch: pytest.MonkeyPatch):
     """Page by page, and what is gone too."""
-    monkeypatch.setattr("central.intake.catalog_records.TAKEN_TOGETHER_MAX", 3)
+    monkeypatch.setattr("central.integrations.catalog_records.TAKEN_TOGETHER_MAX", 3)
     await master.connect(CUSTOMER)
     many = [{"code": f"C{n}", "name": f"Customer {n}"} for n in range(10)]
     await master.publish("customer", *many)
@@ -175,7 +175,7 @@ async def test_two_nodes_and_a_death_say_each_change_once(master: Master, monkey
         raise ConnectionError("the power is out")
 
     with monkeypatch.context() as patch:
-        patch.setattr("central.intake.catalog_records.reach", dies)
+        patch.setattr("central.integrations.catalog_records.reach", dies)
         with pytest.raises(ConnectionError):
             await master.follow()
     master.clock.move(120)

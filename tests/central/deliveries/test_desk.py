@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from central.deliveries.desk import Correction, Desk
 from central.deliveries.outlook import outlook
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput
 from tests.central.deliveries.test_mapped import ORDER, Mapped, mapped
 from tests.support.outgoing import Document, add_documents, delivery_states, doc_id_of

@@ -23,9 +23,9 @@ from central.deliveries.group_plan import (
     name_of,
     shift_of,
 )
-from central.integrations.mapping.grouping import correction, group_key, merge
+from central.mapping.grouping import correction, group_key, merge
 from shared.clock import rfc3339
-from tests.central.integrations.mapping.test_grouping import BY, days, receipt, sums
+from tests.central.mapping.test_grouping import BY, days, receipt, sums
 
 HOUR_MS = 3_600_000
 

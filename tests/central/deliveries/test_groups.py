@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from central.db import delivery_tables, tables
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables.deliveries import deliveries, delivery_groups
 from central.deliveries.desk import Correction, Desk
 from central.deliveries.group_desk import GroupDesk
 from central.deliveries.group_plan import identity
@@ -94,7 +95,7 @@ async def test_receipts_of_a_day_become_one_record_an_hour_after_its_end(grouped
     await grouped.step()
     assert told(grouped.system) == [("2026-11-21-S1-EUR", 300, ["T-1-1", "T-1-2", "T-1-3"])]
     assert await delivery_states(grouped.database) == {"done": 3}
-    written = await grouped.rows(delivery_tables.written)
+    written = await grouped.rows(deliveries_tables.written)
     assert [(row.doc_no, row.id, row.number) for row in written] == [(n, "ERP-1", "N-1") for n in (1, 2, 3)]
     (key,) = grouped.system.effects
     assert key == f"erp:{identity(KEY, 0)}:day"
@@ -249,7 +250,7 @@ async def test_a_group_that_lost_its_answer_is_found_and_not_sent_again(grouped:
     await grouped.step()
     assert grouped.system.sends == 1
     assert await delivery_states(grouped.database) == {"done": 2}
-    assert {row.doc_no for row in await grouped.rows(delivery_tables.written)} == {1, 2}
+    assert {row.doc_no for row in await grouped.rows(deliveries_tables.written)} == {1, 2}
 
 
 async def test_a_group_that_this_centre_never_sent_is_a_persons(grouped: Grouped):
@@ -281,7 +282,7 @@ async def test_a_group_that_is_there_is_accepted_and_not_sent_again(grouped: Gro
     await grouped.until_idle()
     assert grouped.system.sends == 0
     assert await delivery_states(grouped.database) == {"done": 2}
-    assert {row.doc_no for row in await grouped.rows(delivery_tables.written)} == {1, 2}
+    assert {row.doc_no for row in await grouped.rows(deliveries_tables.written)} == {1, 2}
     with pytest.raises(Conflict, match="not parked"):
         await desk.accept(group.group_no, who="jo")
 
@@ -299,7 +300,7 @@ async def test_a_person_closes_a_group_that_waits_too_long(grouped: Grouped):
     await desk.close(shift.group_no, who="jo")
     await grouped.until_idle()
     assert told(grouped.system) == [("T-1-7-EUR", 100, ["T-1-1"])]
-    assert {row.by for row in await grouped.rows(delivery_tables.delivery_groups)} == {"jo", None}
+    assert {row.by for row in await grouped.rows(delivery_groups)} == {"jo", None}
     with pytest.raises(Conflict, match="closed already"):
         await desk.close(shift.group_no, who="jo")
     with pytest.raises(NotFound, match="no group 99"):
@@ -401,7 +402,7 @@ async def test_a_group_of_parts_is_done_with_its_last_part(grouped: Grouped):
         ("CARD", 80),
         ("CASH", 120),
     ]
-    written = await grouped.rows(delivery_tables.written)
+    written = await grouped.rows(deliveries_tables.written)
     assert {(row.doc_no, row.part) for row in written} == {(1, 0), (1, 1), (2, 0), (2, 1)}
 
 
@@ -438,4 +439,4 @@ async def test_what_waits_for_its_schedule_can_be_sent_now(grouped: Grouped):
     await grouped.runner.resume(grouped.integrations.enabled()[0])
     await grouped.until_idle()
     assert [one.number for one in grouped.system.deliveries] == ["T-1-1"]
-    assert [row.state for row in await grouped.rows(tables.deliveries)] == ["done"]
+    assert [row.state for row in await grouped.rows(deliveries)] == ["done"]

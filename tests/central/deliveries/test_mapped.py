@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from central.codes import Match, note
 from central.connectors.base import Delivery
-from central.db import delivery_tables
 from central.db import integrations as table
 from central.db.database import Database
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables.deliveries import delivery_records
 from central.deliveries.run import DeliveryRunner
-from central.deliveries.ways import read_back, written_down
 from central.integrations.definition import Deliver
 from central.integrations.registry import Integrations
+from central.integrations.ways import read_back, written_down
 from tests.support.clock import ManualClock
 from tests.support.outgoing import Document, add_documents, delivery_states, open_database
 from tests.support.scripted_connector import SCRIPTED, SYSTEMS, System
@@ -123,7 +124,7 @@ async def test_a_record_is_what_the_mapping_makes_of_the_document(mapped: Mapped
     assert mapped.sent()[0].target == "orders"
     assert await delivery_states(mapped.database) == {"done": 1}
     async with mapped.database.read() as connection:
-        assert (await connection.execute(delivery_tables.delivery_records.select())).all() == []
+        assert (await connection.execute(delivery_records.select())).all() == []
 
 
 async def test_a_record_stays_as_it_was_sent_first(mapped: Mapped):
@@ -213,7 +214,7 @@ async def test_a_document_is_split_into_records_with_keys_of_their_own(mapped: M
     assert await delivery_states(mapped.database) == {"done": 1}
     assert mapped.records() == [{"type": "CASH", "n": 1}, {"type": "CARD", "n": 2}]
     async with mapped.database.read() as connection:
-        rows = await connection.execute(delivery_tables.written.select().order_by("part"))
+        rows = await connection.execute(deliveries_tables.written.select().order_by("part"))
         assert [(row.part, row.id) for row in rows] == [(0, "ERP-1"), (1, "ERP-2")]
 
 

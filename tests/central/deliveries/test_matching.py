@@ -15,16 +15,17 @@ from central.codes import look_up
 from central.codes.acts import CodeActs
 from central.codes.cross_reference import Match
 from central.codes.desk import PartyDesk
-from central.db import code_tables, leases, pulls
+from central.db import leases, pulls
 from central.db import parties as party_rows
 from central.db.database import Database
 from central.db.delivery_desk import parked_groups
+from central.db.tables.codes import code_tries
 from central.deliveries.matching import UNCLEAR_S, Matches
 from central.deliveries.run import DeliveryRunner
 from central.integrations.definition import read_definition
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.registry import Integrations
 from central.integrations.undo import undo_created
+from central.mapping.lookups import LookUp
 from shared.canonical import canonical
 from shared.catalog.changes import Change
 from shared.errors import Conflict
@@ -134,7 +135,7 @@ class Shop:
 
     async def why(self) -> dict[str, str]:
         async with self.database.read() as connection:
-            found = await connection.execute(code_tables.code_tries.select())
+            found = await connection.execute(code_tries.select())
         return {row.code: row.why for row in found}
 
     async def decide(self, party: str, word: Any, chosen: str | None = None) -> int:

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import select, update
 
 from central.connectors.base import Answer, Batch, Exchange
-from central.db import attempts, delivery_tables, integrations, tables
+from central.db import attempts, integrations
 from central.db.database import Database
+from central.db.tables import deliveries as deliveries_tables
+from central.db.tables.journal import repairs
 from central.deliveries.desk import Desk
 from central.deliveries.run import DeliveryRunner
 from central.integrations.definition import Budget
@@ -141,7 +143,7 @@ async def test_a_repaired_document_is_delivered_as_repaired(world: World):
     await world.connect()
     await world.sell(Document(1), Document(2))
     async with world.database.write() as connection:
-        await connection.execute(tables.repairs.insert().values(doc_no=2, payload=b"{}", by="hq", at_ms=0))
+        await connection.execute(repairs.insert().values(doc_no=2, payload=b"{}", by="hq", at_ms=0))
     connector: Any = world.integrations.connector(world.one)
     sent: list[Batch] = []
     deliver = connector.deliver
@@ -229,7 +231,7 @@ async def test_a_batch_whose_holder_died_is_taken_over_when_its_lease_ends(world
     await world.sell(Document(1))
     async with world.database.write() as connection:
         await connection.execute(
-            tables.batches.insert().values(
+            deliveries_tables.batches.insert().values(
                 integration_no=1,
                 batch_id="erp-x",
                 state="sent",
@@ -241,7 +243,7 @@ async def test_a_batch_whose_holder_died_is_taken_over_when_its_lease_ends(world
                 created_ms=0,
             )
         )
-        await connection.execute(update(tables.deliveries).values(state="leased", batch_no=1))
+        await connection.execute(update(deliveries_tables.deliveries).values(state="leased", batch_no=1))
     world.system.effects.append(f"erp:{doc_id_of(1)}:document")
     await world.until_idle()
     assert world.system.probes == 0
@@ -260,7 +262,7 @@ async def test_a_node_that_lost_its_lease_sends_nothing(world: World):
 
     async def taken_meanwhile(*arguments: Any) -> frozenset[str]:
         async with world.database.write() as connection:
-            await connection.execute(update(tables.batches).values(lease="other/1"))
+            await connection.execute(update(deliveries_tables.batches).values(lease="other/1"))
         found: frozenset[str] = await probe(*arguments)
         return found
 
@@ -391,7 +393,7 @@ async def test_the_runner_delivers_by_itself_and_stops(world: World):
 
 async def tried(world: World) -> list[tuple[str | None, bool, int]]:
     async with world.database.read() as connection:
-        rows = await connection.execute(delivery_tables.attempts.select().order_by("attempt_no"))
+        rows = await connection.execute(deliveries_tables.attempts.select().order_by("attempt_no"))
         return [(row.outcome, row.sent, row.done) for row in rows]
 
 
@@ -422,7 +424,7 @@ async def test_what_was_asked_and_answered_is_kept_masked(world: World):
     await world.sell(Document(1))
     await world.until_idle()
     async with world.database.read() as connection:
-        (kept,) = (await connection.execute(select(delivery_tables.attempts.c.exchanges))).scalars()
+        (kept,) = (await connection.execute(select(deliveries_tables.attempts.c.exchanges))).scalars()
     assert orjson.loads(kept) == [["POST /sales password ***", '{"token":"***","id":7}']]
 
 

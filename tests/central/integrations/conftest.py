@@ -11,15 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.catalog.publish import Publisher
 from central.db import pulls as rows
-from central.db import tables
 from central.db.database import AnyRow, Database
+from central.db.tables import catalog as catalog_tables
+from central.db.tables.catalog import scope_rows
 from central.integrations.definition import Definition, Pull, read_definition
 from central.integrations.integration import Integration
-from central.integrations.mapping.lookups import LookUp
 from central.integrations.pull_run import Ports
 from central.integrations.pulls import Pulls
 from central.integrations.registry import Integrations
 from central.integrations.versions import Versions
+from central.mapping.lookups import LookUp
 from shared.canonical import parse_object
 from tests.support.clock import ManualClock
 from tests.support.outgoing import open_database
@@ -95,8 +96,10 @@ class Centre:
     async def catalog(self) -> dict[str, dict[str, Any]]:
         """scope and key -> row, of what is live."""
         async with self.database.read() as connection:
-            scopes = {row.scope_no: row.scope for row in await connection.execute(tables.scopes.select())}
-            found = (await connection.execute(tables.scope_rows.select())).all()
+            scopes = {
+                row.scope_no: row.scope for row in await connection.execute(catalog_tables.scopes.select())
+            }
+            found = (await connection.execute(scope_rows.select())).all()
         return {
             f"{scopes[row.scope_no]} {row.key}": parse_object(row.payload)
             for row in found

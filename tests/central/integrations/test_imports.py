@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from central.catalog.publish import Complete, Publisher, PublishResult
-from central.db import tables
 from central.db.database import Database
+from central.db.tables import catalog as catalog_tables
+from central.db.tables.catalog import scope_rows
 from central.integrations import imports
 from central.integrations.imports import FileImports
 from central.integrations.integration import Integration
@@ -61,8 +62,10 @@ class HQ:
     async def catalog(self, entity: str) -> dict[str, dict[str, Any]]:
         """scope and key -> row, of what is live."""
         async with self.database.read() as connection:
-            scopes = {row.scope_no: row.scope for row in await connection.execute(tables.scopes.select())}
-            rows = (await connection.execute(tables.scope_rows.select())).all()
+            scopes = {
+                row.scope_no: row.scope for row in await connection.execute(catalog_tables.scopes.select())
+            }
+            rows = (await connection.execute(scope_rows.select())).all()
         return {
             f"{scopes[row.scope_no]} {row.key}": parse_object(row.payload)
             for row in rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.lookups import LookUp
 from shared.canonical import canonical
 from shared.catalog.changes import Change
 from shared.errors import BadInput, NotFound

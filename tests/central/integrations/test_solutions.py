@@ -10,11 +10,11 @@ import pytest
 
 from central.connectors import CONNECTORS
 from central.connectors.tryton.sales import Known, Method, Point, values
-from central.deliveries.ways import compile_ways
 from central.integrations.build import check_names
 from central.integrations.definition import Definition
-from central.integrations.mapping.documents import document_of
 from central.integrations.solutions import all_solutions, copy
+from central.integrations.ways import compile_ways
+from central.mapping.documents import document_of
 from shared.errors import BadInput, Conflict
 
 SOLUTIONS = all_solutions()

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import func, select
 
 from central.centre import Centre
-from central.db.tables import bodies, held, journal, pending, stations
+from central.db.tables.journal import bodies, held, journal, pending
+from central.db.tables.registry import stations
 from edge_agent import identity
 from edge_agent.sync.client import Refused
 from edge_agent.sync.drain import DrainLine

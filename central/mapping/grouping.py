@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from central.connectors.base import Trait
-from central.integrations.mapping.errors import Fault, FieldError, MappingErrors, TooMuch
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.paths import compile_path
-from central.integrations.mapping.work import EACH_MAX, Work
+from central.mapping.errors import Fault, FieldError, MappingErrors, TooMuch
+from central.mapping.names import Names
+from central.mapping.paths import compile_path
+from central.mapping.work import EACH_MAX, Work
 from shared.errors import BadInput, TooLarge
 from shared.quantity import from_micro, to_micro
 

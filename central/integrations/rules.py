@@ -13,10 +13,10 @@ from central.codes.desk import Fields
 from central.codes.parties import Party
 from central.connectors.base import Connector, Trait
 from central.integrations.definition import Definition, Matching
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.lookups import LookUp
-from central.integrations.mapping.make import Mapping_
-from central.integrations.mapping.names import traits_of
+from central.mapping.compile import compile_fields
+from central.mapping.lookups import LookUp
+from central.mapping.make import Mapping_
+from central.mapping.names import traits_of
 from shared.catalog.entities import ENTITIES
 from shared.errors import BadInput
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from central.catalog.record_kinds import RECORD_KINDS, CatalogRecord
 from central.connectors.base import Trait
-from central.integrations.mapping.names import traits_of
-from central.integrations.mapping.paths import plain_segments
+from central.mapping.names import traits_of
+from central.mapping.paths import plain_segments
 from shared.catalog.entities import ENTITIES
 from shared.documents import KINDS
 from shared.documents.envelope import Header

@@ -12,14 +12,14 @@ from decimal import Decimal
 from typing import Any
 
 from central.connectors.base import Trait
-from central.integrations.mapping import make as forms
-from central.integrations.mapping.conditions import compile_holds
-from central.integrations.mapping.errors import ERRORS_MAX, FieldError, joined, shown
-from central.integrations.mapping.lookups import KINDS
-from central.integrations.mapping.make import Mapping_, Part
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.paths import compile_path, plain_segments
-from central.integrations.mapping.templates import Maps, compile_template, nearest, value_map
+from central.mapping import make as forms
+from central.mapping.conditions import compile_holds
+from central.mapping.errors import ERRORS_MAX, FieldError, joined, shown
+from central.mapping.lookups import KINDS
+from central.mapping.make import Mapping_, Part
+from central.mapping.names import Names
+from central.mapping.paths import compile_path, plain_segments
+from central.mapping.templates import Maps, compile_template, nearest, value_map
 from shared.errors import BadInput
 
 SPECS_MAX = 2_000

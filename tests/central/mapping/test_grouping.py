@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.documents import document_of, document_traits
-from central.integrations.mapping.errors import MappingErrors
-from central.integrations.mapping.grouping import Split, correction, group_key, merge
+from central.mapping.compile import compile_fields
+from central.mapping.documents import document_of, document_traits
+from central.mapping.errors import MappingErrors
+from central.mapping.grouping import Split, correction, group_key, merge
 from shared.errors import BadInput
 from shared.quantity import from_micro, to_micro
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from central.integrations.mapping import expressions
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.work import Make
+from central.mapping import expressions
+from central.mapping.names import Names
+from central.mapping.work import Make
 from shared.errors import BadInput
 
 _NAME = r"[^\W\d]\w*"

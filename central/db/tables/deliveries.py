@@ -1,4 +1,4 @@
-"""Tables of what goes out, beside the deliveries and batches of `tables.py`: what was tried, and what came of it."""
+"""Tables of what goes out: deliveries and their batches, what was tried, and what came of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,60 @@ from sqlalchemy import (
 )
 
 from central.db.metadata import WITHOUT_ROWID, Big, metadata
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("doc_no", BigInteger, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column(
+        "state", Text, nullable=False
+    ),  # gathering | grouped | ready | waiting | leased | done | skipped | parked
+    Column("batch_no", BigInteger),
+    PrimaryKeyConstraint("integration_no", "doc_no", "effect"),
+    **WITHOUT_ROWID,
+)
+Index("deliveries_by_batch", deliveries.c.batch_no)
+Index(
+    "deliveries_ready",
+    deliveries.c.integration_no,
+    deliveries.c.doc_no,
+    sqlite_where=deliveries.c.state == "ready",
+    postgresql_where=deliveries.c.state == "ready",
+)
+Index(
+    "deliveries_gathering",
+    deliveries.c.integration_no,
+    deliveries.c.effect,
+    deliveries.c.doc_no,
+    sqlite_where=deliveries.c.state == "gathering",
+    postgresql_where=deliveries.c.state == "gathering",
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_no", Big, primary_key=True),
+    Column("integration_no", BigInteger, nullable=False),
+    Column("batch_id", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),  # ready | sent | done | unknown | parked
+    Column("count", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("leased_until_ms", BigInteger, nullable=False),
+    Column("lease", Text),  # who holds it
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger),
+)
+Index(
+    "batches_open",
+    batches.c.integration_no,
+    batches.c.batch_no,
+    sqlite_where=batches.c.state != "done",
+    postgresql_where=batches.c.state != "done",
+)
 
 attempts = Table(
     "attempts",

@@ -18,9 +18,9 @@ from jmespath import exceptions, parser
 from jmespath.functions import TYPES_MAP, Functions, signature
 from jmespath.visitor import TreeInterpreter
 
-from central.integrations.mapping.errors import Fault, TooMuch
-from central.integrations.mapping.values import EXACT, copy_of, number_of
-from central.integrations.mapping.work import CHARS_PER_STEP, TEXT_MAX, Work
+from central.mapping.errors import Fault, TooMuch
+from central.mapping.values import EXACT, copy_of, number_of
+from central.mapping.work import CHARS_PER_STEP, TEXT_MAX, Work
 from shared.errors import BadInput
 
 EXPRESSION_MAX = 1_000

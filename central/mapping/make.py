@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from central.integrations.mapping.conditions import Holds
-from central.integrations.mapping.errors import (
+from central.mapping.conditions import Holds
+from central.mapping.errors import (
     ERRORS_MAX,
     Fault,
     FieldError,
@@ -20,10 +20,10 @@ from central.integrations.mapping.errors import (
     joined,
     shown,
 )
-from central.integrations.mapping.filters import FILTERS
-from central.integrations.mapping.lookups import LookUp, unknown
-from central.integrations.mapping.values import copy_of, text_of
-from central.integrations.mapping.work import EACH_MAX, Ask, Make, Work
+from central.mapping.filters import FILTERS
+from central.mapping.lookups import LookUp, unknown
+from central.mapping.values import copy_of, text_of
+from central.mapping.work import EACH_MAX, Ask, Make, Work
 
 _QUESTION = 4
 """Steps."""

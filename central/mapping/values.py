@@ -12,8 +12,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from central.integrations.mapping.errors import Fault, shown
-from central.integrations.mapping.work import CHARS_PER_STEP, Work
+from central.mapping.errors import Fault, shown
+from central.mapping.work import CHARS_PER_STEP, Work
 
 DIGITS_MAX = 40
 """Before and after the point: far above any money or quantity, far below what makes a number slow."""

@@ -1,6 +1,7 @@
-"""Tables of integrations beside their own: versions, what their pulls did, and what can be taken back.
+"""Tables of integrations: their versions, what their pulls did, and what can be taken back.
 
-Everything here is bounded by whoever writes it: old runs and their changes are deleted when newer ones are stored.
+Everything here but the integrations themselves is bounded by whoever writes it: old runs and their changes are deleted
+when newer ones are stored.
 """
 
 from __future__ import annotations
@@ -18,6 +19,33 @@ from sqlalchemy import (
 )
 
 from central.db.metadata import WITHOUT_ROWID, Big, metadata
+
+integrations = Table(
+    "integrations",
+    metadata,
+    Column("integration_no", Big, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False),  # of `integration_versions`: the one that holds
+    Column("definition", Text, nullable=False),  # JSON of that version
+    Column("enabled", Boolean, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("paused_until_ms", BigInteger, nullable=False),
+    Column("problem", Text),  # why it is paused
+    Column("checked_ms", BigInteger),
+    Column("findings", Text),  # JSON: what the last check of its settings found
+    Column("trigger_hash", LargeBinary),  # sha256 of the secret that other systems show to start its pulls
+)
+
+imported_files = Table(
+    "imported_files",
+    metadata,
+    Column("integration_no", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("result", Text, nullable=False),  # JSON: counts and rejected rows
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("integration_no", "sha256"),
+)
 
 integration_versions = Table(
     "integration_versions",

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from central.connectors.base import Trait
-from central.integrations.mapping.errors import Fault, FieldError, MappingErrors, TooMuch
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.paths import compile_path
-from central.integrations.mapping.work import Work
+from central.mapping.errors import Fault, FieldError, MappingErrors, TooMuch
+from central.mapping.names import Names
+from central.mapping.paths import compile_path
+from central.mapping.work import Work
 
 Holds = Callable[[Any, Work], bool]
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from central.db import budgets as rows
 from central.db.database import Database
-from central.deliveries import budget
-from central.deliveries.budget import Allowance, Bucket
+from central.integrations import budget
+from central.integrations.budget import Allowance, Bucket
 from central.integrations.definition import Budget
 from central.integrations.integration import Integration
 

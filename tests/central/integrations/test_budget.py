@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.deliveries.budget import MICRO, Allowance, Bucket, settle, spend
-from central.deliveries.budgets import Budgets
+from central.integrations.budget import MICRO, Allowance, Bucket, settle, spend
+from central.integrations.budgets import Budgets
 from central.integrations.definition import Budget
 from tests.support.clock import ManualClock
 from tests.support.outgoing import open_database

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from central.connectors.base import Trait
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.errors import MappingErrors
-from central.integrations.mapping.lookups import LookUp
-from central.integrations.mapping.make import Mapping_
+from central.mapping.compile import compile_fields
+from central.mapping.errors import MappingErrors
+from central.mapping.lookups import LookUp
+from central.mapping.make import Mapping_
 from shared.errors import BadInput
 
 RECORD: dict[str, Any] = {

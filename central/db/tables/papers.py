@@ -6,16 +6,7 @@ are owned by a `stations` row of state `source` (one per source and outlet), who
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text
 
 from central.db.metadata import WITHOUT_ROWID, metadata
 
@@ -68,8 +59,6 @@ paper_units = Table(
     **WITHOUT_ROWID,
 )
 """What a line says of single goods: lots, serial numbers, marking codes, and what a count expected."""
-
-# ---- foreign systems ----
 
 sources = Table(
     "sources",

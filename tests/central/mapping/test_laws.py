@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.errors import FieldError, MappingErrors
-from central.integrations.mapping.filters import FILTERS
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.compile import compile_fields
+from central.mapping.errors import FieldError, MappingErrors
+from central.mapping.filters import FILTERS
+from central.mapping.lookups import LookUp
 from shared.errors import BadInput
 
 NAMES = ("a", "b", "c", "lines", "товар")

@@ -11,8 +11,8 @@ from typing import Any
 
 from jmespath.visitor import TreeInterpreter
 
-from central.integrations.mapping.errors import FieldError, TooMuch
-from central.integrations.mapping.lookups import LookUp
+from central.mapping.errors import FieldError, TooMuch
+from central.mapping.lookups import LookUp
 
 WORK_MAX = 1_000_000
 """Steps per record, a few seconds of work; a receipt of 10,000 lines of 20 fields takes about 250,000."""

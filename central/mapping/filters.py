@@ -15,8 +15,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from central.integrations.mapping.errors import Fault, shown
-from central.integrations.mapping.values import DIGITS_MAX, EXACT, number_of, text_of, whole_of
+from central.mapping.errors import Fault, shown
+from central.mapping.values import DIGITS_MAX, EXACT, number_of, text_of, whole_of
 from shared.errors import BadInput
 from shared.money import exponent_of
 

@@ -12,13 +12,13 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from central.integrations.mapping.errors import shown
-from central.integrations.mapping.expressions import outside_quotes
-from central.integrations.mapping.filters import FILTERS, Argument, Change
-from central.integrations.mapping.names import Names
-from central.integrations.mapping.paths import compile_path
-from central.integrations.mapping.values import copy_of, text_of
-from central.integrations.mapping.work import CHARS_PER_STEP, Make, Work
+from central.mapping.errors import shown
+from central.mapping.expressions import outside_quotes
+from central.mapping.filters import FILTERS, Argument, Change
+from central.mapping.names import Names
+from central.mapping.paths import compile_path
+from central.mapping.values import copy_of, text_of
+from central.mapping.work import CHARS_PER_STEP, Make, Work
 from shared.errors import BadInput
 
 TEMPLATE_MAX = 10_000

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.conditions import Condition
-from central.integrations.mapping.errors import MappingErrors
+from central.mapping.compile import compile_fields
+from central.mapping.conditions import Condition
+from central.mapping.errors import MappingErrors
 from shared.errors import BadInput
 
 TOO_LONG_S = 20

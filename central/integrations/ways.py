@@ -17,13 +17,13 @@ import orjson
 from central.catalog.record_kinds import is_own
 from central.connectors.base import Connector, Idempotency
 from central.integrations.definition import Definition, Deliver
-from central.integrations.mapping.compile import compile_fields
-from central.integrations.mapping.conditions import Condition
-from central.integrations.mapping.documents import document_traits
-from central.integrations.mapping.errors import FieldError
-from central.integrations.mapping.grouping import Split
-from central.integrations.mapping.lookups import LookUp
-from central.integrations.mapping.make import Mapping_
+from central.mapping.compile import compile_fields
+from central.mapping.conditions import Condition
+from central.mapping.documents import document_traits
+from central.mapping.errors import FieldError
+from central.mapping.grouping import Split
+from central.mapping.lookups import LookUp
+from central.mapping.make import Mapping_
 from shared.errors import BadInput
 
 _POSITION = re.compile(r"\[\d+\]")
