@@ -41,6 +41,7 @@ async def test_the_benchmarks_run_and_print_json() -> None:
     )
     out, talk = await process.communicate()
     assert process.returncode in (0, 1), talk.decode()
+    assert out, talk.decode()
     figures = json.loads(out)
     assert [list(figure) for figure in figures] == [KEYS] * len(figures)
     assert {figure["name"][:2] for figure in figures} == {"W2", "W3", "W8"}

@@ -81,6 +81,10 @@ async def test_a_clone_that_was_offline_brings_its_branch_later(chain: Chain) ->
         chain.stations.remove(first)
         chain.stations.append(second)
         second.proxy.mode("pass")
+        await sent(chain)
+        # The first one's last request may reach the centre behind the second one's first: then it sees both take turns.
+        if (await chain.admin("GET", f"/stations/{first.code}"))["quarantined"]:
+            await chain.central("stations", "release", first.code)
         await reckon(chain)
         second.process.kill()
         chain.stations.remove(second)

@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 from central.db.metadata import WITHOUT_ROWID, Big, metadata
+from central.db.tables.registry import stores
 
 scopes = Table(
     "scopes",
@@ -79,7 +80,7 @@ consumers = Table(
     "consumers",
     metadata,
     Column("consumer", Text, primary_key=True),
-    Column("store_no", ForeignKey("stores.store_no"), nullable=False),
+    Column("store_no", ForeignKey(stores.c.store_no), nullable=False),
     Column("groups", Text, nullable=False),  # JSON list of group codes
     Column("created_ms", BigInteger, nullable=False),
 )

@@ -22,12 +22,13 @@ from sqlalchemy import (
 )
 
 from central.db.metadata import WITHOUT_ROWID, Big, metadata
+from central.db.tables.registry import stations
 
 epochs = Table(
     "epochs",
     metadata,
     Column("epoch_no", Big, primary_key=True),
-    Column("station_no", ForeignKey("stations.station_no"), nullable=False),
+    Column("station_no", ForeignKey(stations.c.station_no), nullable=False),
     Column("epoch", LargeBinary, nullable=False),
     Column("last", BigInteger, nullable=False),
     Column("head", LargeBinary, nullable=False),
