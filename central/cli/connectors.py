@@ -25,7 +25,7 @@ TRIAL = "trial"
 @app.callback(invoke_without_command=True)
 @told
 def connectors(context: typer.Context, as_json: Json = False) -> None:
-    """List them: what each reads and writes, how it keeps from doubling, what it was tested against."""
+    """List them: what each reads, writes and takes, how it keeps from doubling, what it was tested against."""
     if context.invoked_subcommand is not None:
         return
     known = [_described(name, kind) for name, kind in CONNECTORS.items()]
@@ -33,13 +33,14 @@ def connectors(context: typer.Context, as_json: Json = False) -> None:
         output.json(known)
         return
     output.table(
-        ["connector", "title", "reads", "writes", "repeats", "tested against"],
+        ["connector", "title", "reads", "writes", "documents", "repeats", "tested against"],
         [
             [
                 one["name"],
                 one["title"],
                 ", ".join(one["entities"]) or ("" if one["writes"] else "as its settings say"),
-                ", ".join(one["targets"]) or ", ".join(one["kinds"]),
+                ", ".join(one["targets"]),
+                ", ".join(one["kinds"]),
                 one["idempotency"] if one["writes"] else "",
                 one["tested"],
             ]
