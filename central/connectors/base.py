@@ -364,10 +364,10 @@ class Connector(ABC):
         """Take back records that we made; returns those that the other system would not give up, by id."""
         raise NotImplementedError(f"{self.title} takes nothing back")
 
-    @abstractmethod
     async def pull(self) -> Incoming | None:
-        """The next list that the other system has for us, or None; the same one again until it is settled."""
+        """The next list that the other system hands in, or None; the same one again until it is settled."""
+        return None
 
-    @abstractmethod
     async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
         """Tell the other system what became of its list, now that this is durable here."""
+        raise NotImplementedError(f"{self.title} hands no lists in")

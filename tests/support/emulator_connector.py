@@ -16,7 +16,6 @@ from central.connectors.base import (
     Exchange,
     Finding,
     Idempotency,
-    Incoming,
     NoAnswer,
     Page,
     Read,
@@ -125,11 +124,6 @@ class EmulatorConnector(Connector):
     async def undo(self, target: str, ids: Sequence[str]) -> Mapping[str, Rejection]:
         await self._ask("/parties/undo", {"ids": list(ids)}, changes=True)
         return {}
-
-    async def pull(self) -> Incoming | None:
-        return None
-
-    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None: ...
 
     async def _ask(
         self, path: str, body: dict[str, Any] | None, *, changes: bool, tell: Any = tell_nobody

@@ -21,7 +21,6 @@ from central.connectors.base import (
     Exchange,
     Finding,
     Idempotency,
-    Incoming,
     NoAnswer,
     Rejection,
     Target,
@@ -129,11 +128,6 @@ class ScriptedConnector(Connector):
             {key: Rejection("unknown item 7") for key in refused},
             {key: self.system.name_of(key) for key in accepted},
         )
-
-    async def pull(self) -> Incoming | None:
-        return None
-
-    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None: ...
 
 
 class PlainConnector(ScriptedConnector):

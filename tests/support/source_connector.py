@@ -18,7 +18,6 @@ from central.connectors.base import (
     Connector,
     Finding,
     Idempotency,
-    Incoming,
     Page,
     Read,
     Rejection,
@@ -152,11 +151,6 @@ class SourceConnector(Connector):
             if one in self.shop.created and one not in self.shop.kept:
                 self.shop.created.remove(one)
         return {one: Rejection("it has been used") for one in ids if one in self.shop.kept}
-
-    async def pull(self) -> Incoming | None:
-        return None
-
-    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None: ...
 
 
 CONNECTORS: dict[str, type[Connector]] = {"shop": SourceConnector}

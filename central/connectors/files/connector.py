@@ -21,7 +21,6 @@ from central.connectors.base import (
     Connector,
     Finding,
     Idempotency,
-    Incoming,
     Page,
     Read,
     Source,
@@ -153,12 +152,6 @@ class FilesConnector(Connector):
 
     async def deliver(self, batch: Batch) -> Answer:
         raise TargetDenies("these files are only read", hint="the drop folder writes files")
-
-    async def pull(self) -> Incoming | None:
-        return None
-
-    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
-        """No list is handed in here."""
 
 
 def _source(name: str, one: FileList) -> Source:

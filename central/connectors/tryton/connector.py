@@ -17,7 +17,6 @@ from central.connectors.base import (
     Connector,
     Finding,
     Idempotency,
-    Incoming,
     Page,
     Read,
     Rejection,
@@ -219,14 +218,6 @@ class TrytonConnector(Connector):
                 except TargetRejects as error:
                     kept[number] = Rejection(str(error.extra["reason"]), error.what)
         return kept
-
-    # ---- lists ----
-
-    async def pull(self) -> Incoming | None:
-        return None
-
-    async def settle(self, incoming: Incoming, report: dict[str, Any]) -> None:
-        raise NotImplementedError("Tryton hands no lists in")
 
 
 _IDENTIFIERS = ("code", "code_compact")
